@@ -1,0 +1,29 @@
+//! How large things may be. Every bound that a client can run into is here, with memcached's numbers.
+
+/// The longest key in bytes, as in memcached.
+pub const MAX_KEY: usize = 250;
+
+/// The default bound of one value in bytes, as in memcached; `--max-value` changes it.
+pub const DEFAULT_MAX_VALUE: usize = 1024 * 1024;
+
+/// The largest value that `--max-value` can allow: a peer frame must still fit its length field.
+pub const HIGHEST_MAX_VALUE: usize = 512 * 1024 * 1024;
+
+/// The longest command line (without its value) in bytes: 100 keys of the greatest length fit.
+pub const MAX_LINE: usize = 64 * 1024;
+
+/// The most keys or arguments one command may name.
+pub const MAX_ARGUMENTS: usize = 1024 * 1024;
+
+/// The bounds that a server can be started with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest value in bytes.
+    pub max_value: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_value: DEFAULT_MAX_VALUE }
+    }
+}

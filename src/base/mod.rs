@@ -1,0 +1,14 @@
+//! The words everything else is written in: who (replica ids), when (Lamport timestamps, the two
+//! clocks of a driver), what (operations and their outcomes) and how much (limits).
+//!
+//! Nothing here does I/O, starts a thread or asks the system for the time.
+
+pub mod lamport;
+pub mod limits;
+pub mod op;
+pub mod time;
+
+pub use lamport::{LamportClock, ReplicaId, Timestamp};
+pub use limits::Limits;
+pub use op::{Arithmetic, End, Expiry, Op, Outcome, Read, StoreRule, Value};
+pub use time::Now;

@@ -1,0 +1,26 @@
+//! The map of the house. Imports point down only; `tests/tidy.rs` keeps it so.
+//!
+//! ```text
+//! cli          arguments as typed -> built configuration; one file a command
+//! labs         one folder or file a lab
+//! bench report load generation; results, one file an output format
+//! runtime      client port, broadcast port, links, sessions: threads and sockets
+//! client       blocking clients
+//! node         one replica: protocol + storage + pending requests
+//! storage      storage.txt, the table in memory, the Disk trait and the real disk
+//! protocol     the pure machines, one file a protocol, and the one list of modes
+//! wire         memcached text, RESP, peer frames: bytes <-> messages, no I/O
+//! base         ids, operations and outcomes, clocks, time, limits
+//! ```
+
+pub mod base;
+pub mod bench;
+pub mod cli;
+pub mod client;
+pub mod labs;
+pub mod node;
+pub mod protocol;
+pub mod report;
+pub mod runtime;
+pub mod storage;
+pub mod wire;
