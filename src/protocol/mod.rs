@@ -1,1 +1,262 @@
-//! (being laid)
+//! The pure machines: a protocol takes inputs and the time, and yields effects.
+//!
+//! A machine owns no socket, thread, lock, clock, random source or file. Two drivers run the same one: the
+//! runtime with threads and sockets, and tests in virtual time. Its inputs are method calls; its
+//! effects gather in [`Effects`], whose frames went through the real encoder.
+//!
+//! Adding a consistency mode is one file here and one line in [`MODES`].
+
+mod effects;
+pub mod total_order;
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::base::{Now, Op, ReplicaId, Timestamp};
+use crate::wire::peer::{Frame, Message};
+
+pub use effects::{Effects, Event};
+
+/// What a machine needs to know from the start.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The replica that the machine belongs to.
+    pub me: ReplicaId,
+    /// How many replicas there are.
+    pub replicas: u16,
+    /// How long a write that could be delivered waits before it is.
+    pub write_delay: Duration,
+    /// Whether own writes must be on disk as soon as they are accepted (their clients are answered then).
+    pub remember_own: bool,
+    /// How many own writes, and how many bytes of them, may be under way at once.
+    pub backlog: Backlog,
+    /// What an earlier life left on disk.
+    pub recovered: Recovered,
+}
+
+/// The bound on own writes that are not delivered yet; at the bound new ones are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many writes.
+    pub writes: usize,
+    /// How many bytes, about.
+    pub bytes: usize,
+}
+
+impl Default for Backlog {
+    fn default() -> Self {
+        Self { writes: 100_000, bytes: 64 * 1024 * 1024 }
+    }
+}
+
+/// What an earlier life of the replica left on disk.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// How many writes it had delivered.
+    pub position: u64,
+    /// The last of them.
+    pub delivered: Timestamp,
+    /// Its incarnation.
+    pub incarnation: u64,
+    /// Its own writes that were accepted but not delivered, in order.
+    pub pending: Vec<Message>,
+}
+
+/// Why a write is refused. It has definitely not happened.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// The replica has not yet heard from every peer since it started, or is fetching what it missed.
+    #[error("replica {me} is catching up{}; the write was not accepted", missing(.waiting_for))]
+    CatchingUp {
+        /// The replica.
+        me: ReplicaId,
+        /// Whom it has not heard from; empty while it fetches state.
+        waiting_for: Vec<ReplicaId>,
+    },
+    /// Too many writes wait for an absent replica.
+    #[error("backlog full: {writes} writes wait for every replica to acknowledge; the write was not accepted")]
+    BacklogFull {
+        /// How many wait.
+        writes: usize,
+    },
+    /// The write does not fit a frame.
+    #[error("the write is larger than a frame between replicas may be; it was not accepted")]
+    TooLarge,
+}
+
+fn missing(waiting_for: &[ReplicaId]) -> String {
+    match waiting_for {
+        [] => String::new(),
+        [one] => format!(" and waits to hear from replica {one}"),
+        more => {
+            let ids: Vec<String> = more.iter().map(ToString::to_string).collect();
+            format!(" and waits to hear from replicas {}", ids.join(", "))
+        }
+    }
+}
+
+/// What a peer did that no correct peer does; it is cut off.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Violation {
+    /// A replica number outside the cluster.
+    #[error("names replica {0}, which the cluster does not have")]
+    UnknownReplica(ReplicaId),
+    /// A message that is not later than the one before it on a FIFO link.
+    #[error("sent message {found} of a stream behind {last}")]
+    OutOfOrder {
+        /// The message.
+        found: Timestamp,
+        /// The latest of its stream.
+        last: Timestamp,
+    },
+    /// The two replicas delivered different writes at one position.
+    #[error("has {theirs} at position {position}, where this replica has {ours}; the stores have diverged")]
+    Diverged {
+        /// The position.
+        position: u64,
+        /// This replica's write there.
+        ours: Timestamp,
+        /// The peer's.
+        theirs: Timestamp,
+    },
+    /// A frame that does not belong there.
+    #[error("sent a {0} where none belongs")]
+    Unexpected(&'static str),
+}
+
+/// Where a machine stands, for `stats` and for whoever waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Whether it takes writes.
+    pub live: bool,
+    /// Its logical time.
+    pub clock: u64,
+    /// Messages held that are not delivered yet, of all replicas.
+    pub pending: usize,
+    /// Own messages among them.
+    pub own_pending: usize,
+    /// The current incarnation.
+    pub incarnation: u64,
+}
+
+/// One replica's share in a protocol.
+///
+/// Inputs may come in any number before [`Protocol::finish`], which yields what the batch as a whole
+/// gives rise to: acknowledgements and deliveries. So batching is natural, and costs nothing when idle.
+pub trait Protocol: Send {
+    /// A link to `peer` has come up; whatever an earlier link carried is gone.
+    fn connected(&mut self, peer: ReplicaId, fx: &mut Effects);
+
+    /// The link to `peer` is lost.
+    fn disconnected(&mut self, peer: ReplicaId, fx: &mut Effects);
+
+    /// A client of this replica wants `op` executed everywhere. Gives the write's timestamp.
+    ///
+    /// # Errors
+    /// When the write is refused; then it has no effect, ever.
+    fn submit(
+        &mut self,
+        now: Now,
+        op: Op,
+        prompt: bool,
+        fx: &mut Effects,
+    ) -> Result<Timestamp, Refusal>;
+
+    /// A frame has come from `peer`.
+    ///
+    /// # Errors
+    /// When no correct peer sends this; the link is to be cut.
+    fn receive(
+        &mut self,
+        now: Now,
+        peer: ReplicaId,
+        frame: Frame,
+        fx: &mut Effects,
+    ) -> Result<(), Violation>;
+
+    /// What [`Event::CatchUp`] asked for has arrived: the store now stands at this position.
+    fn caught_up(&mut self, position: u64, delivered: Timestamp, fx: &mut Effects);
+
+    /// Ends a batch of inputs, or of none when a deadline has passed.
+    fn finish(&mut self, now: Now, fx: &mut Effects);
+
+    /// When [`Protocol::finish`] next has something to do by itself, since the driver's start.
+    fn deadline(&self) -> Option<Duration>;
+
+    /// Why [`Protocol::submit`] refuses every write now; `None` once the replica is live.
+    fn not_live(&self) -> Option<Refusal>;
+
+    /// Where the machine stands.
+    fn status(&self) -> Status;
+
+    /// The own messages that are not delivered yet, in order.
+    fn own_pending(&self) -> Box<dyn Iterator<Item = &Message> + '_>;
+}
+
+/// When a client gets its answer to a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyAt {
+    /// At once, with the outcome on the local copy; the write is remembered on disk first.
+    Submission,
+    /// When its own replica has delivered it, with the outcome there.
+    Delivery,
+}
+
+/// A consistency mode of the replicas lab.
+#[derive(Clone, Copy)]
+pub struct Mode {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it promises, in one line.
+    pub promise: &'static str,
+    /// How it works; `None` while it is not built.
+    pub build: Option<fn(Setup) -> Box<dyn Protocol>>,
+    /// When clients are answered.
+    pub reply_at: ReplyAt,
+}
+
+impl std::fmt::Debug for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// The one list of modes, weakest first. The command line, the servers and the docs read it.
+pub const MODES: &[Mode] = &[
+    Mode {
+        name: "eventual",
+        promise: "replies at once; replicas converge; reads may be stale",
+        build: Some(total_order::build),
+        reply_at: ReplyAt::Submission,
+    },
+    Mode {
+        name: "session",
+        promise: "read-your-writes and monotonic reads within a connection",
+        build: None,
+        reply_at: ReplyAt::Submission,
+    },
+    Mode {
+        name: "causal",
+        promise: "what depends on a write is never seen before it",
+        build: None,
+        reply_at: ReplyAt::Submission,
+    },
+    Mode {
+        name: "sequential",
+        promise: "one order of all writes that every client's own order fits; reads may be old",
+        build: Some(total_order::build),
+        reply_at: ReplyAt::Delivery,
+    },
+    Mode {
+        name: "linearizable",
+        promise: "sequential, and every read is current",
+        build: None,
+        reply_at: ReplyAt::Delivery,
+    },
+];
+
+/// The mode of this name.
+pub fn mode(name: &str) -> Option<&'static Mode> {
+    MODES.iter().find(|mode| mode.name == name)
+}

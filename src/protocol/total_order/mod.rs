@@ -1,0 +1,309 @@
+//! Total-order broadcast with Lamport timestamps; the modes `eventual` and `sequential`.
+//!
+//! # The algorithm
+//!
+//! A replica that takes a write draws a timestamp `(time, replica)` from its Lamport clock and sends the
+//! write to all. Whoever receives it puts it into a heap ordered by timestamp and sends an
+//! acknowledgement to all. A message is *delivered* (executed, in every replica's own copy) when it is
+//! at the head of the heap and all replicas have acknowledged it. The sending of a message is its
+//! origin's acknowledgement.
+//!
+//! # Why it is correct
+//!
+//! Links are FIFO. When replica *i* counts the acknowledgement of *j* for message *m*, all that *j* had
+//! originated before has come already; and all that *j* originates later is timestamped later than *m*,
+//! because the receipt of *m* moved *j*'s clock. So once all have acknowledged the head of the heap, no
+//! message with a smaller timestamp can still come from anywhere, and all replicas deliver the same
+//! messages in the same order. Sequential mode answers a client when its own replica has delivered the
+//! write; with local reads every client then sees its own writes, in an order that all clients share.
+//!
+//! # What it costs
+//!
+//! With *n* replicas: n-1 messages and (n-1)² acknowledgements a write (2 and 4 for three replicas), and two
+//! hops until the origin delivers. Acknowledgements are cumulative, one for all messages that came in one
+//! batch, so under load their number shrinks. One absent replica stops all deliveries: this is
+//! total-order broadcast, not consensus. Memory is bounded by the backlog of each replica.
+//!
+//! # Lost links, lost memories
+//!
+//! TCP connections break, and a killed replica loses all but its `storage.txt`. When a link comes up, both
+//! sides say [`Hello`]: how much they have delivered and how far they have each other's stream. Each
+//! then sends what the other lacks, its acknowledgements, and [`Frame::Synced`]. A replica that has
+//! started acknowledges, originates and delivers nothing until
+//!
+//! 1. it is synced with *every* peer, so its clock is past everything it acknowledged in its earlier life,
+//!    it has again the own messages that any peer holds (and sends them on to the others), and
+//! 2. it has fetched the deliveries it missed out of the most advanced peer's `storage.txt`.
+//!
+//! Then it is *live*, in a new incarnation. A message is delivered only when all had acknowledged it, so
+//! the delivered messages of all replicas are prefixes of one sequence, and one surviving copy of the
+//! longest is enough. The rule 'from every peer' costs availability only where two replicas are away.
+//!
+//! Source: L. Lamport, *Time, Clocks, and the Ordering of Events in a Distributed System*, CACM 1978, with the
+//! acknowledgements counted a message instead of compared with the latest from each process.
+
+mod pending;
+mod sync;
+
+use std::time::Duration;
+
+use super::{Effects, Event, Protocol, Refusal, Setup, Status, Violation};
+use crate::base::{LamportClock, Now, Op, ReplicaId, Timestamp};
+use crate::wire::peer::{Frame, Hello, Message, StreamPlace};
+use pending::{PendingMessages, weight};
+use sync::{Peer, Phase};
+
+
+/// One replica's share in total-order broadcast.
+#[derive(Debug)]
+pub struct TotalOrder {
+    setup: Setup,
+    clock: LamportClock,
+    incarnation: u64,
+    phase: Phase,
+    peers: Vec<Peer>,
+    pending: PendingMessages,
+    /// How many messages have been delivered, and the last of them.
+    position: u64,
+    delivered: Timestamp,
+    /// How far this replica has acknowledged each stream to all.
+    acked: Vec<StreamPlace>,
+}
+
+/// The machine behind `eventual` and `sequential`; they differ only in when a client is answered.
+pub fn build(setup: Setup) -> Box<dyn Protocol> {
+    Box::new(TotalOrder::new(setup))
+}
+
+impl TotalOrder {
+    /// A machine that starts from what an earlier life left behind.
+    pub fn new(mut setup: Setup) -> Self {
+        let recovered = std::mem::take(&mut setup.recovered);
+        let n = usize::from(setup.replicas);
+        let mut machine = Self {
+            clock: LamportClock::new(setup.me),
+            incarnation: recovered.incarnation,
+            phase: Phase::Joining,
+            peers: vec![Peer::default(); n],
+            pending: PendingMessages::new(setup.me, setup.replicas),
+            position: recovered.position,
+            delivered: recovered.delivered,
+            acked: vec![StreamPlace::default(); n],
+            setup,
+        };
+        machine.clock.observe(machine.delivered.time);
+        for message in recovered.pending {
+            machine.clock.observe(message.ts.time);
+            // The disk holds them in order; one that were not would have been refused there.
+            let _ = machine.pending.insert(message, Duration::ZERO);
+        }
+        machine
+    }
+
+    fn me(&self) -> ReplicaId {
+        self.setup.me
+    }
+
+    fn others(&self) -> impl Iterator<Item = ReplicaId> + use<> {
+        let me = self.me();
+        (0..self.setup.replicas).map(ReplicaId).filter(move |id| *id != me)
+    }
+
+    fn open_peers(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        self.others().filter(|id| self.peers[id.index()].open)
+    }
+
+    fn broadcast(&self, message: &Message, fx: &mut Effects) {
+        for peer in self.open_peers() {
+            fx.send_write(peer, message);
+        }
+    }
+
+    fn on_write(&mut self, now: Now, message: Message, fx: &mut Effects) -> Result<(), Violation> {
+        let origin = self.known(message.ts.replica)?;
+        self.clock.observe(message.ts.time);
+        if message.ts <= self.delivered {
+            self.pending.note_received(origin, message.place());
+            return Ok(());
+        }
+        if origin == self.me() && message.place() > self.pending.received(origin) {
+            // An own message of an earlier life, which a peer kept. It goes on from here, to all.
+            self.broadcast(&message, fx);
+        }
+        self.pending.insert(message, now.since_start)?;
+        Ok(())
+    }
+
+    fn on_ack(
+        &mut self,
+        now: Now,
+        peer: ReplicaId,
+        origin: ReplicaId,
+        through: StreamPlace,
+    ) -> Result<(), Violation> {
+        self.known(origin)?;
+        if origin == peer {
+            return Err(Violation::Unexpected("acknowledgement of its own messages"));
+        }
+        self.clock.observe(through.time);
+        self.pending.acknowledge(peer, origin, through, now.since_start);
+        Ok(())
+    }
+
+    fn known(&self, id: ReplicaId) -> Result<ReplicaId, Violation> {
+        if id.0 < self.setup.replicas { Ok(id) } else { Err(Violation::UnknownReplica(id)) }
+    }
+
+    /// Acknowledges to all what has come since the last time: one frame a stream, however many messages.
+    fn acknowledge_new(&mut self, fx: &mut Effects) {
+        for origin in self.others() {
+            let received = self.pending.received(origin);
+            if received > self.acked[origin.index()] {
+                self.acked[origin.index()] = received;
+                for peer in self.open_peers() {
+                    fx.send(peer, &Frame::Ack { origin, through: received });
+                }
+            }
+        }
+    }
+
+    fn deliver_ripe(&mut self, now: Now, fx: &mut Effects) {
+        let delay = self.setup.write_delay;
+        while let Some(message) = self.pending.pop_deliverable(now.since_start, delay) {
+            debug_assert!(message.ts > self.delivered, "deliveries follow the total order");
+            self.delivered = message.ts;
+            self.position += 1;
+            fx.delivered.push(message);
+        }
+    }
+}
+
+impl Protocol for TotalOrder {
+    fn connected(&mut self, peer: ReplicaId, fx: &mut Effects) {
+        self.peers[peer.index()].open = false;
+        let hello = Hello {
+            position: self.position,
+            delivered: self.delivered,
+            clock: self.clock.time(),
+            have_yours: self.pending.received(peer),
+            have_mine: self.pending.received(self.me()),
+        };
+        fx.send(peer, &Frame::Hello(hello));
+    }
+
+    fn disconnected(&mut self, peer: ReplicaId, fx: &mut Effects) {
+        self.peers[peer.index()].open = false;
+        self.lost_source(peer, fx);
+    }
+
+    fn submit(
+        &mut self,
+        now: Now,
+        op: Op,
+        prompt: bool,
+        fx: &mut Effects,
+    ) -> Result<Timestamp, Refusal> {
+        if let Some(refusal) = self.not_live() {
+            return Err(refusal);
+        }
+        let (writes, bytes) = self.pending.load(self.me());
+        if writes >= self.setup.backlog.writes || bytes >= self.setup.backlog.bytes {
+            return Err(Refusal::BacklogFull { writes });
+        }
+        if weight(&op) > crate::base::limits::HIGHEST_MAX_VALUE {
+            return Err(Refusal::TooLarge);
+        }
+        let ts = self.clock.tick();
+        let message =
+            Message { ts, incarnation: self.incarnation, at: now.unix_ms, prompt, op };
+        self.broadcast(&message, fx);
+        if self.setup.remember_own {
+            let mut bytes = Vec::new();
+            message.encode(&mut bytes);
+            fx.remember.push((ts, bytes));
+        }
+        let inserted = self.pending.insert(message, now.since_start);
+        debug_assert_eq!(inserted, Ok(true), "a new timestamp is later than all before it");
+        Ok(ts)
+    }
+
+    fn receive(
+        &mut self,
+        now: Now,
+        peer: ReplicaId,
+        frame: Frame,
+        fx: &mut Effects,
+    ) -> Result<(), Violation> {
+        match frame {
+            Frame::Hello(hello) => self.on_hello(now, peer, hello, fx),
+            _ if !self.peers[peer.index()].open => {
+                Err(Violation::Unexpected("frame before its hello"))
+            }
+            Frame::Write(message) => self.on_write(now, message, fx),
+            Frame::Ack { origin, through } => self.on_ack(now, peer, origin, through),
+            Frame::Delivered(ts) => {
+                self.clock.observe(ts.time);
+                self.pending.acknowledge_delivered(peer, ts, now.since_start);
+                Ok(())
+            }
+            Frame::Synced => {
+                self.peers[peer.index()].synced = true;
+                self.advance(fx);
+                Ok(())
+            }
+            Frame::Heartbeat => Ok(()),
+            Frame::Greeting(_) => Err(Violation::Unexpected("second greeting")),
+            Frame::Fetch(_) => Err(Violation::Unexpected("request for state")),
+            Frame::Chunk(_) => Err(Violation::Unexpected("piece of state")),
+        }
+    }
+
+    fn caught_up(&mut self, position: u64, delivered: Timestamp, fx: &mut Effects) {
+        debug_assert!(position >= self.position, "a state transfer never goes back");
+        self.position = position;
+        self.delivered = delivered;
+        self.clock.observe(delivered.time);
+        self.pending.drop_through(delivered);
+        if self.phase != Phase::Live {
+            self.phase = Phase::Joining;
+        }
+        self.advance(fx);
+    }
+
+    fn finish(&mut self, now: Now, fx: &mut Effects) {
+        // A cluster of one has no peer whose hello could end the joining.
+        if self.setup.replicas == 1 && self.phase != Phase::Live {
+            self.advance(fx);
+        }
+        if self.phase == Phase::Live {
+            self.acknowledge_new(fx);
+            self.deliver_ripe(now, fx);
+        }
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        (self.phase == Phase::Live).then(|| self.pending.ripe_at(self.setup.write_delay)).flatten()
+    }
+
+    fn not_live(&self) -> Option<Refusal> {
+        if self.phase == Phase::Live {
+            return None;
+        }
+        let waiting_for = self.others().filter(|id| !self.peers[id.index()].synced).collect();
+        Some(Refusal::CatchingUp { me: self.me(), waiting_for })
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            live: self.phase == Phase::Live,
+            clock: self.clock.time(),
+            pending: self.pending.len(),
+            own_pending: self.pending.load(self.me()).0,
+            incarnation: self.incarnation,
+        }
+    }
+
+    fn own_pending(&self) -> Box<dyn Iterator<Item = &Message> + '_> {
+        Box::new(self.pending.of(self.me(), StreamPlace::default()))
+    }
+}

@@ -1,0 +1,326 @@
+//! What replicas say to each other: a preface, then frames.
+//!
+//! ```text
+//! connection = PREFACE greeting frame*
+//! frame      = length:u32 kind:u8 body          (length counts kind and body; little endian)
+//! ```
+//!
+//! TCP keeps order and integrity; what can go wrong is that something else speaks to the port. So the
+//! preface is a line of text that nothing else sends, a length beyond [`MAX_FRAME`] is refused before
+//! a byte of it is stored, and every body must be used up to its last byte.
+
+use thiserror::Error;
+
+use super::codec::{self, CodecError, Reader, put_bytes};
+use crate::base::{Op, ReplicaId, Timestamp};
+
+/// The first bytes on a connection between replicas, in both directions.
+pub const PREFACE: &[u8] = b"consistency-lab peer 1\n";
+
+/// The longest frame in bytes: the largest value that `--max-value` allows, and its surroundings.
+pub const MAX_FRAME: usize = crate::base::limits::HIGHEST_MAX_VALUE + 1024 * 1024;
+
+/// The longest name of a mode in a greeting.
+const MAX_MODE: usize = 64;
+
+/// A place in the stream of messages that one replica originates.
+///
+/// A replica that restarts begins a new incarnation, so that a place can never be mistaken for one of an
+/// earlier life, even when the clock of that life was lost with its memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StreamPlace {
+    /// Which life of the originating replica.
+    pub incarnation: u64,
+    /// The Lamport time of the message.
+    pub time: u64,
+}
+
+/// A write on its way: what total-order broadcast orders and delivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its place in the total order, and who originated it.
+    pub ts: Timestamp,
+    /// The life of the originator that it belongs to.
+    pub incarnation: u64,
+    /// The originator's wall clock, in milliseconds since 1970; execution takes the time from here.
+    pub at: u64,
+    /// Whether `--write-delay` passes it over (the initial values do not wait).
+    pub prompt: bool,
+    /// What to execute.
+    pub op: Op,
+}
+
+impl Message {
+    /// Its place in its originator's stream.
+    pub fn place(&self) -> StreamPlace {
+        StreamPlace { incarnation: self.incarnation, time: self.ts.time }
+    }
+
+    /// Appends the message, without a frame around it.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_ts(out, self.ts);
+        out.extend_from_slice(&self.incarnation.to_le_bytes());
+        out.extend_from_slice(&self.at.to_le_bytes());
+        out.push(u8::from(self.prompt));
+        codec::put_op(out, &self.op);
+    }
+
+    /// Reads what [`Message::encode`] wrote, to the last byte.
+    pub fn decode(bytes: &[u8]) -> Result<Message, CodecError> {
+        let mut r = Reader::new(bytes);
+        let message = take_message(&mut r)?;
+        r.finish()?;
+        Ok(message)
+    }
+}
+
+/// The first frame on a connection: who speaks, and to whom it wants to speak.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    /// Who speaks.
+    pub from: ReplicaId,
+    /// Whom it takes the other side for.
+    pub to: ReplicaId,
+    /// How many replicas it counts.
+    pub replicas: u16,
+    /// Its consistency mode; replicas of different modes do not mix.
+    pub mode: String,
+}
+
+/// What a replica tells a peer when a link comes up: enough for both to send what the other lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hello {
+    /// How many writes it has delivered.
+    pub position: u64,
+    /// The last that it delivered.
+    pub delivered: Timestamp,
+    /// Its Lamport time.
+    pub clock: u64,
+    /// How far it has the receiver's stream.
+    pub have_yours: StreamPlace,
+    /// How far it knows its own stream; a replica that lost its memory knows less than its peers.
+    pub have_mine: StreamPlace,
+}
+
+/// A request for the part of `storage.txt` behind a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// The generation of the file that `offset` belongs to; 0 asks to find the place by `after`.
+    pub generation: u64,
+    /// Where to go on reading.
+    pub offset: u64,
+    /// The position that the requester has.
+    pub after: u64,
+}
+
+/// A part of `storage.txt`: whole lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// The generation of the file; it changes with each compaction, and then the transfer starts over.
+    pub generation: u64,
+    /// Where the next chunk begins.
+    pub next: u64,
+    /// Whether this is the first chunk of a transfer.
+    pub first: bool,
+    /// Whether the transfer replaces the requester's state, or continues it.
+    pub full: bool,
+    /// Whether it ends here.
+    pub end: bool,
+    /// The lines.
+    pub lines: Vec<u8>,
+}
+
+/// One frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// Opens a connection.
+    Greeting(Greeting),
+    /// Opens an exchange of what each side lacks.
+    Hello(Hello),
+    /// A write to be ordered.
+    Write(Message),
+    /// The sender holds the messages of `origin` up to this place.
+    Ack {
+        /// Whose messages.
+        origin: ReplicaId,
+        /// Up to where.
+        through: StreamPlace,
+    },
+    /// The sender has delivered every message up to this timestamp.
+    Delivered(Timestamp),
+    /// The sender has sent all that the receiver lacked when its hello arrived.
+    Synced,
+    /// Asks for a part of `storage.txt`.
+    Fetch(Fetch),
+    /// A part of `storage.txt`.
+    Chunk(Chunk),
+    /// Nothing to say, but alive.
+    Heartbeat,
+}
+
+/// Why a peer is cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum FrameError {
+    /// The announced length is out of bounds.
+    #[error("a frame of {0} bytes (expected 1 to {MAX_FRAME})")]
+    Length(usize),
+    /// A kind that no frame has.
+    #[error("a frame of unknown kind {0}")]
+    Kind(u8),
+    /// A body that does not decode.
+    #[error("a damaged frame: {0}")]
+    Body(#[from] CodecError),
+}
+
+const KIND_GREETING: u8 = 1;
+const KIND_HELLO: u8 = 2;
+const KIND_WRITE: u8 = 3;
+const KIND_ACK: u8 = 4;
+const KIND_DELIVERED: u8 = 5;
+const KIND_SYNCED: u8 = 6;
+const KIND_FETCH: u8 = 7;
+const KIND_CHUNK: u8 = 8;
+const KIND_HEARTBEAT: u8 = 9;
+
+fn framed(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0, 0, 0, 0, kind]);
+    body(out);
+    let length = (out.len() - start - 4) as u32;
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Appends a frame with a message, without taking the message.
+pub fn put_write(out: &mut Vec<u8>, message: &Message) {
+    framed(out, KIND_WRITE, |out| message.encode(out));
+}
+
+fn put_ts(out: &mut Vec<u8>, ts: Timestamp) {
+    out.extend_from_slice(&ts.time.to_le_bytes());
+    out.extend_from_slice(&ts.replica.0.to_le_bytes());
+}
+
+fn put_place(out: &mut Vec<u8>, place: StreamPlace) {
+    out.extend_from_slice(&place.incarnation.to_le_bytes());
+    out.extend_from_slice(&place.time.to_le_bytes());
+}
+
+fn take_ts(r: &mut Reader<'_>) -> Result<Timestamp, CodecError> {
+    Ok(Timestamp { time: r.u64()?, replica: ReplicaId(r.u16()?) })
+}
+
+fn take_place(r: &mut Reader<'_>) -> Result<StreamPlace, CodecError> {
+    Ok(StreamPlace { incarnation: r.u64()?, time: r.u64()? })
+}
+
+fn take_flag(r: &mut Reader<'_>) -> Result<bool, CodecError> {
+    match r.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        tag => Err(CodecError::Tag { what: "a flag of 0 or 1", tag }),
+    }
+}
+
+fn take_message(r: &mut Reader<'_>) -> Result<Message, CodecError> {
+    Ok(Message {
+        ts: take_ts(r)?,
+        incarnation: r.u64()?,
+        at: r.u64()?,
+        prompt: take_flag(r)?,
+        op: codec::take_op(r)?,
+    })
+}
+
+impl Frame {
+    /// Appends the frame.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Frame::Greeting(g) => framed(out, KIND_GREETING, |out| {
+                out.extend_from_slice(&g.from.0.to_le_bytes());
+                out.extend_from_slice(&g.to.0.to_le_bytes());
+                out.extend_from_slice(&g.replicas.to_le_bytes());
+                put_bytes(out, g.mode.as_bytes());
+            }),
+            Frame::Hello(h) => framed(out, KIND_HELLO, |out| {
+                out.extend_from_slice(&h.position.to_le_bytes());
+                put_ts(out, h.delivered);
+                out.extend_from_slice(&h.clock.to_le_bytes());
+                put_place(out, h.have_yours);
+                put_place(out, h.have_mine);
+            }),
+            Frame::Write(message) => put_write(out, message),
+            Frame::Ack { origin, through } => framed(out, KIND_ACK, |out| {
+                out.extend_from_slice(&origin.0.to_le_bytes());
+                put_place(out, *through);
+            }),
+            Frame::Delivered(ts) => framed(out, KIND_DELIVERED, |out| put_ts(out, *ts)),
+            Frame::Synced => framed(out, KIND_SYNCED, |_| ()),
+            Frame::Fetch(f) => framed(out, KIND_FETCH, |out| {
+                out.extend_from_slice(&f.generation.to_le_bytes());
+                out.extend_from_slice(&f.offset.to_le_bytes());
+                out.extend_from_slice(&f.after.to_le_bytes());
+            }),
+            Frame::Chunk(c) => framed(out, KIND_CHUNK, |out| {
+                out.extend_from_slice(&c.generation.to_le_bytes());
+                out.extend_from_slice(&c.next.to_le_bytes());
+                out.extend_from_slice(&[c.first.into(), c.full.into(), c.end.into()]);
+                out.extend_from_slice(&c.lines);
+            }),
+            Frame::Heartbeat => framed(out, KIND_HEARTBEAT, |_| ()),
+        }
+    }
+
+    /// Reads the frame at the front of `bytes`: the frame and its length, or `None` while it is incomplete.
+    ///
+    /// # Errors
+    /// When the bytes can not become a frame whatever follows.
+    pub fn decode(bytes: &[u8]) -> Result<Option<(Frame, usize)>, FrameError> {
+        let Some((head, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
+        let length = u32::from_le_bytes(*head) as usize;
+        if length == 0 || length > MAX_FRAME {
+            return Err(FrameError::Length(length));
+        }
+        let Some(body) = rest.get(..length) else { return Ok(None) };
+        Ok(Some((Self::decode_body(body)?, 4 + length)))
+    }
+
+    fn decode_body(body: &[u8]) -> Result<Frame, FrameError> {
+        let mut r = Reader::new(body);
+        let frame = match r.u8()? {
+            KIND_GREETING => Frame::Greeting(Greeting {
+                from: ReplicaId(r.u16()?),
+                to: ReplicaId(r.u16()?),
+                replicas: r.u16()?,
+                mode: String::from_utf8_lossy(r.bytes()?).chars().take(MAX_MODE).collect(),
+            }),
+            KIND_HELLO => Frame::Hello(Hello {
+                position: r.u64()?,
+                delivered: take_ts(&mut r)?,
+                clock: r.u64()?,
+                have_yours: take_place(&mut r)?,
+                have_mine: take_place(&mut r)?,
+            }),
+            KIND_WRITE => Frame::Write(take_message(&mut r)?),
+            KIND_ACK => {
+                Frame::Ack { origin: ReplicaId(r.u16()?), through: take_place(&mut r)? }
+            }
+            KIND_DELIVERED => Frame::Delivered(take_ts(&mut r)?),
+            KIND_SYNCED => Frame::Synced,
+            KIND_FETCH => {
+                Frame::Fetch(Fetch { generation: r.u64()?, offset: r.u64()?, after: r.u64()? })
+            }
+            KIND_CHUNK => Frame::Chunk(Chunk {
+                generation: r.u64()?,
+                next: r.u64()?,
+                first: take_flag(&mut r)?,
+                full: take_flag(&mut r)?,
+                end: take_flag(&mut r)?,
+                lines: r.rest().to_vec(),
+            }),
+            KIND_HEARTBEAT => Frame::Heartbeat,
+            kind => return Err(FrameError::Kind(kind)),
+        };
+        r.finish()?;
+        Ok(frame)
+    }
+}
