@@ -1,4 +1,33 @@
-//! Bytes to messages and back, without I/O: what clients send, and what replicas send each other.
+//! Bytes to messages and back, without I/O: what the runtime reads and writes goes through here, and so
+//! does what a simulated network carries.
+//!
+//! ```text
+//! request     what both client dialects share: the request, the form of its reply, failures
+//! memcached   the memcached text protocol, server side
+//! resp        RESP2, the protocol of redis, server side
+//! decoder     either of the two, chosen by the first byte of a connection
+//! command     client side: commands out, in either dialect
+//! reply       client side: replies in, in either dialect
+//! number      numbers in ASCII
+//! peer        what replicas say to each other: a preface, then frames
+//! codec       operations as bytes, for peer frames
+//! ```
+//!
+//! All decoders are incremental in the same way: the caller keeps one growable buffer, calls `next` with
+//! all that is in it, and drops from its front what was consumed. A decoder keeps only positions, so a
+//! request borrows its keys from the caller's buffer, and a byte that has been looked at is not looked at
+//! again when the next one arrives: a client that sends one byte at a time costs time linear in its bytes.
 
 pub mod codec;
+pub mod command;
+pub mod decoder;
+pub mod memcached;
+pub mod number;
 pub mod peer;
+pub mod reply;
+pub mod request;
+pub mod resp;
+
+pub use decoder::Decoder;
+pub use reply::{Reply, ReplyDecoder, ReplyError, ReplyStep};
+pub use request::{Call, Dialect, Failure, Form, Found, Request, Step, max_request};
