@@ -28,7 +28,7 @@ impl Default for Options {
 
 /// A connection; `input[start..]` is what has come and is not yet used.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub struct Connection {
     stream: TcpStream,
     to: String,
     timeout: Duration,
@@ -36,12 +36,12 @@ pub(super) struct Connection {
     start: usize,
     end: usize,
     /// What [`Connection::send`] will send.
-    pub(super) output: Vec<u8>,
+    pub output: Vec<u8>,
 }
 
 impl Connection {
     /// Opens a connection, trying each address of the host in turn.
-    pub(super) fn open(to: &str, options: &Options) -> Result<Self, ClientError> {
+    pub fn open(to: &str, options: &Options) -> Result<Self, ClientError> {
         let stream = connect(to, options.connect_timeout)?;
         let setup = |error| ClientError::Connect { to: to.to_owned(), source: error };
         stream.set_nodelay(true).map_err(setup)?;
@@ -60,36 +60,37 @@ impl Connection {
         })
     }
 
-    pub(super) fn to(&self) -> &str {
+    /// The address, as it was given.
+    pub fn to(&self) -> &str {
         &self.to
     }
 
     /// What has come and is not yet used.
-    pub(super) fn unread(&self) -> &[u8] {
+    pub fn unread(&self) -> &[u8] {
         &self.input[self.start..self.end]
     }
 
     /// Marks `length` bytes as used and returns where they are, for [`Connection::bytes`].
-    pub(super) fn consume(&mut self, length: usize) -> usize {
+    pub fn consume(&mut self, length: usize) -> usize {
         let at = self.start;
         self.start += length;
         at
     }
 
     /// Bytes of the input buffer; valid until the next [`Connection::fill`].
-    pub(super) fn bytes(&self, from: usize, to: usize) -> &[u8] {
+    pub fn bytes(&self, from: usize, to: usize) -> &[u8] {
         &self.input[from..to]
     }
 
     /// Sends the output buffer in one write and empties it.
-    pub(super) fn send(&mut self) -> Result<(), ClientError> {
+    pub fn send(&mut self) -> Result<(), ClientError> {
         let result = self.stream.write_all(&self.output);
         self.output.clear();
         result.map_err(|error| self.failed(error))
     }
 
     /// Waits for more bytes: exactly one successful `read`.
-    pub(super) fn fill(&mut self) -> Result<(), ClientError> {
+    pub fn fill(&mut self) -> Result<(), ClientError> {
         if self.start == self.end {
             self.start = 0;
             self.end = 0;

@@ -15,9 +15,7 @@ pub enum Certainty {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody accepts connections at that address.
-    #[error(
-        "nothing listens on {to}; start servers with: scripts/server-normal.sh sequential"
-    )]
+    #[error("nothing listens on {to}; start servers with: scripts/server-normal.sh sequential")]
     NothingListens {
         /// The address.
         to: String,

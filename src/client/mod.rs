@@ -20,7 +20,7 @@ mod raw;
 mod session;
 mod words;
 
-pub use connection::Options;
+pub use connection::{Connection, Options};
 pub use error::{Certainty, ClientError};
 pub use protocol::{Ask, Parsed, Protocol, Shape};
 pub use raw::{RawReply, raw_reply};

@@ -122,9 +122,7 @@ impl Protocol {
         let mut digits = Vec::new();
         write_number(&mut digits, value);
         match self {
-            Self::Memcached => {
-                b"VALUE  0 \r\n\r\nEND\r\n".len() + key + digits.len() + value
-            }
+            Self::Memcached => b"VALUE  0 \r\n\r\nEND\r\n".len() + key + digits.len() + value,
             Self::Resp => b"$\r\n\r\n".len() + digits.len() + value,
         }
     }

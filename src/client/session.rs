@@ -3,8 +3,7 @@
 use crate::base::limits::MAX_KEY;
 
 use super::{
-    Ask, ClientError, Options, Parsed, Protocol, RawReply, Shape, connection::Connection,
-    raw_reply,
+    Ask, ClientError, Options, Parsed, Protocol, RawReply, Shape, connection::Connection, raw_reply,
 };
 
 /// The most `STAT` or `INFO` text that is taken from a server, in bytes.

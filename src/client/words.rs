@@ -71,7 +71,8 @@ fn memcached(command: &str, line: &str) -> Words {
             let (unique, value) = word(rest);
             if value.is_empty() || unique.parse::<u64>().is_err() {
                 return Words::Wrong(
-                    "expected: cas KEY UNIQUE VALUE; `gets KEY` prints the unique number".to_owned(),
+                    "expected: cas KEY UNIQUE VALUE; `gets KEY` prints the unique number"
+                        .to_owned(),
                 );
             }
             storage(command, key, unique, value)
