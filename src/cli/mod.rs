@@ -1,1 +1,66 @@
-//! (being laid)
+//! Arguments as typed → built configuration; one file a command.
+//!
+//! Exit codes: 64 for wrong usage, with one line that says what was expected; 0 for success; otherwise
+//! as the command's `--help` says.
+
+pub mod bench;
+pub mod client;
+pub mod exit;
+mod generate;
+pub mod usage;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Run, see, measure and prove what consistency means in replicated systems.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lab",
+    version,
+    after_help = "Examples:\n  lab client set x 42        # one command\n  lab client                 # \
+                  interactive\n  lab bench --clients 50     # measure\n\nStart servers with \
+                  scripts/server-normal.sh sequential"
+)]
+pub struct Lab {
+    #[command(subcommand)]
+    command: Option<LabCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum LabCommand {
+    Client(client::ClientArgs),
+    Bench(bench::BenchArgs),
+    Completions(generate::CompletionsArgs),
+    Man(generate::ManArgs),
+    /// The other end of `lab bench --floor`.
+    #[command(name = crate::bench::floor::FLOOR_COMMAND, hide = true)]
+    FloorServer,
+}
+
+/// The program `lab`: parses its arguments and runs the command.
+pub fn lab(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let parsed: Lab = match usage::parse(arguments.clone()) {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
+    };
+    let result = match parsed.command {
+        None => no_command(&arguments),
+        Some(LabCommand::Client(args)) => return client::run(&args),
+        Some(LabCommand::Bench(args)) => bench::run(&args, &arguments),
+        Some(LabCommand::Completions(args)) => generate::completions(&args, &mut Lab::command()),
+        Some(LabCommand::Man(args)) => generate::man(&args, Lab::command()),
+        Some(LabCommand::FloorServer) => {
+            crate::bench::floor_server::serve(std::io::stdin().lock(), std::io::stdout().lock())
+                .map(|()| ExitCode::SUCCESS)
+                .map_err(anyhow::Error::from)
+        }
+    };
+    exit::finish("lab", result)
+}
+
+/// `lab` alone. >>> The demo belongs here: `lab` is `lab demo`. <<<
+fn no_command(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    Ok(usage::wrong_usage::<Lab>("expected a command", arguments))
+}

@@ -1,1 +1,31 @@
-//! (being laid)
+//! Blocking clients for the two client protocols: memcached text and RESP.
+//!
+//! One [`Client`] is one TCP connection (with TCP_NODELAY) and two reused buffers. Commands are queued,
+//! sent in one write, and their replies are read in order, so that a pipelined batch of n commands
+//! costs one `write` and, as a rule, one `read`. Nothing is allocated per command on that path.
+//!
+//! Every failure tells what is known of the operation ([`ClientError::certainty`]): `Fail` means that it
+//! definitely did not take effect, `Unknown` that it may have, now or later. A timeout or a connection
+//! lost after the request was sent is never `Fail`.
+//!
+//! Caveats. The timeout bounds each single read and write, so a peer that sends a byte now and then can
+//! hold a client for longer. A batch whose requests *and* replies both exceed the socket buffers of
+//! both ends stalls until the timeout, because the replies are read only after everything is written;
+//! keep a batch below a few hundred kilobytes a direction.
+
+mod connection;
+mod error;
+mod protocol;
+mod raw;
+mod session;
+mod words;
+
+pub use connection::{Connection, Options};
+pub use error::{Certainty, ClientError};
+pub use protocol::{Ask, Parsed, Protocol, Shape};
+pub use raw::{RawReply, raw_reply};
+pub use session::{Client, Reply, Request};
+pub use words::{Words, help_text, translate};
+
+/// Where a client goes when it is not told otherwise: the client port of replica 0.
+pub const DEFAULT_TO: &str = "127.0.0.1:9889";

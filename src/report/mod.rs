@@ -1,1 +1,60 @@
-//! (being laid)
+//! Results: what a run measured, on the terminal and in files, one file an output format.
+//!
+//! Latencies are kept in [HdrHistogram]s: nanoseconds, three significant digits, up to 60 s. They are
+//! merged, never averaged, so a percentile of the whole is a percentile of the whole.
+//!
+//! [`FORMATS`] is the one list of formats. A format turns a [`Report`] into the text of one file of the
+//! run's folder; adding one is one file here and one line there.
+//!
+//! [HdrHistogram]: http://hdrhistogram.org
+
+mod bars;
+mod compare;
+mod folder;
+mod format_csv;
+mod format_hgrm;
+mod format_hlog;
+mod format_json;
+mod format_svg;
+mod machine;
+mod run;
+mod style;
+mod table;
+mod tally;
+
+pub use bars::bars;
+pub use compare::{PAIR_MODES, comparison_svg, comparison_text};
+pub use folder::{FolderError, numbered, prepare, write_files};
+pub use format_json::{KindSummary, PairsSummary, Summary, summarize};
+pub use machine::Machine;
+pub use run::{Floors, Pairs, Report, Round};
+pub use style::Style;
+pub use table::{floor_table, latency_table};
+pub use tally::{Kind, PERCENTILES, Tally, new_histogram};
+
+/// One output format: the name of its file, and what writes it.
+pub struct Format {
+    /// The file's name within the run's folder.
+    pub file: &'static str,
+    /// The file's content.
+    pub write: fn(&Report) -> Result<String, FormatError>,
+}
+
+/// A report could not be turned into this format.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {format}: {why}")]
+pub struct FormatError {
+    /// The format.
+    pub format: &'static str,
+    /// What its library says.
+    pub why: String,
+}
+
+/// Every file that a bench leaves in its folder.
+pub const FORMATS: &[Format] = &[
+    Format { file: "summary.json", write: format_json::write },
+    Format { file: "latency.csv", write: format_csv::write },
+    Format { file: "latency.hgrm", write: format_hgrm::write },
+    Format { file: "latency.hlog", write: format_hlog::write },
+    Format { file: "latency.svg", write: format_svg::write },
+];

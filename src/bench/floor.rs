@@ -1,0 +1,165 @@
+//! The floors: what the machine itself charges, measured in the same run as the work.
+//!
+//! Two of them, on plain threads and blocking sockets with TCP_NODELAY, in a process of their own as
+//! the servers are:
+//!
+//! - *echo*: client → server → client, the least a request and its reply can cost;
+//! - *chain*: client → R0 → {R1, R2} → R0 → client, the least that a write can cost which has to be
+//!   acknowledged by two other replicas before it is answered.
+//!
+//! They carry the same number of bytes each way as the measured work, with as many clients and the same
+//! pipeline. Rounds alternate echo, chain, work, echo, …, and medians over the rounds are compared, so
+//! that the machine's noise hits all three alike. A ratio to the echo says what the server adds.
+
+use std::{
+    io::{self, BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+use super::{Answer, Config, Operation, Target};
+use crate::{
+    client::{ClientError, Connection, Options},
+    report::Kind,
+};
+
+/// The hidden command of `lab` that becomes the floors' server.
+pub const FLOOR_COMMAND: &str = "floor-server";
+
+/// The header of a floor request: its whole length and its reply's, as little-endian `u32`.
+pub(super) const HEADER: usize = 8;
+
+/// The bytes of the measured work's requests and replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    read: (usize, usize),
+    write: (usize, usize),
+}
+
+impl Sizes {
+    /// The sizes that this configuration's operations have on the wire.
+    pub fn of(config: &Config) -> Self {
+        let key = b"key:000000000000";
+        let value = vec![b'v'; config.value_size];
+        let length = |write: &dyn Fn(&mut Vec<u8>)| {
+            let mut out = Vec::new();
+            write(&mut out);
+            out.len().max(HEADER)
+        };
+        let protocol = config.protocol;
+        Self {
+            read: (
+                length(&|out| protocol.write_get(out, key)),
+                protocol.value_reply_length(key.len(), config.value_size),
+            ),
+            write: (
+                length(&|out| protocol.write_set(out, key, &value)),
+                protocol.stored_reply_length(),
+            ),
+        }
+    }
+
+    fn of_kind(&self, kind: Kind) -> (usize, usize) {
+        match kind {
+            Kind::Read => self.read,
+            Kind::Write => self.write,
+        }
+    }
+}
+
+/// A client of a floor.
+#[derive(Debug)]
+pub struct FloorClient {
+    connection: Connection,
+    sizes: Sizes,
+    options: Options,
+}
+
+impl FloorClient {
+    /// Connects to a floor.
+    pub fn connect(to: &str, sizes: Sizes, options: Options) -> Result<Self, ClientError> {
+        Ok(Self { connection: Connection::open(to, &options)?, sizes, options })
+    }
+}
+
+impl Target for FloorClient {
+    fn queue(&mut self, operation: &Operation<'_>) {
+        let (request, reply) = self.sizes.of_kind(operation.kind);
+        let out = &mut self.connection.output;
+        let end = out.len() + request;
+        out.extend_from_slice(&(request as u32).to_le_bytes());
+        out.extend_from_slice(&(reply as u32).to_le_bytes());
+        out.resize(end, 0);
+    }
+
+    fn send(&mut self) -> Result<(), ClientError> {
+        self.connection.send()
+    }
+
+    fn receive(&mut self, kind: Kind) -> Result<Answer, ClientError> {
+        let (_, reply) = self.sizes.of_kind(kind);
+        while self.connection.unread().len() < reply {
+            self.connection.fill()?;
+        }
+        self.connection.consume(reply);
+        Ok(Answer::Done)
+    }
+
+    fn reconnect(&mut self) -> Result<(), ClientError> {
+        self.connection = Connection::open(self.connection.to(), &self.options)?;
+        Ok(())
+    }
+}
+
+/// The child process that serves the floors; it ends when this is dropped.
+#[derive(Debug)]
+pub struct FloorServer {
+    child: Child,
+    echo: String,
+    chain: String,
+}
+
+impl FloorServer {
+    /// Starts this program again as the floors' server and reads where it listens.
+    pub fn start() -> io::Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg(FLOOR_COMMAND)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let Some(stdout) = child.stdout.take() else {
+            return Err(io::Error::other("the floor server has no standard output"));
+        };
+        let mut lines = BufReader::new(stdout).lines();
+        let mut address = |name: &str| {
+            let line = lines.next().unwrap_or_else(|| Ok(String::new()))?;
+            match line.strip_prefix(name) {
+                Some(address) => Ok(address.trim().to_owned()),
+                None => Err(io::Error::other(format!("expected '{name} ADDRESS', found '{line}'"))),
+            }
+        };
+        let (echo, chain) = (address("echo"), address("chain"));
+        let mut server = Self { child, echo: String::new(), chain: String::new() };
+        // From here on a failure drops the server, which ends the child.
+        server.echo = echo?;
+        server.chain = chain?;
+        Ok(server)
+    }
+
+    /// Where the echo listens.
+    pub fn echo(&self) -> &str {
+        &self.echo
+    }
+
+    /// Where the chain's R0 listens.
+    pub fn chain(&self) -> &str {
+        &self.chain
+    }
+}
+
+impl Drop for FloorServer {
+    fn drop(&mut self) {
+        // Both fail only when the child has already ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

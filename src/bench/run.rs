@@ -1,0 +1,170 @@
+//! A whole bench: connect, preload, warm up, measure; with floors, in alternating rounds.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::{
+    BenchError, Config, Limit, Meter, Workload, drive,
+    floor::{FloorClient, FloorServer, Sizes},
+};
+use crate::{
+    client::{Client, ClientError, Request},
+    report::{Floors, Round},
+};
+
+/// How many writes of the preload travel together.
+const PRELOAD_BATCH: u64 = 64;
+
+/// The longest that a warm-up takes, whatever it was asked to do.
+const LONGEST_WARMUP: Duration = Duration::from_secs(1);
+
+/// What a bench measured.
+#[derive(Debug)]
+pub struct Measured {
+    /// When the measuring began.
+    pub started: SystemTime,
+    /// The rounds of the work itself.
+    pub rounds: Vec<Round>,
+    /// The rounds of the floors, if asked for.
+    pub floors: Option<Floors>,
+    /// Clients that gave up, and an early stop.
+    pub notes: Vec<String>,
+}
+
+/// Runs a bench. `stop` ends it early; what was measured until then counts.
+pub fn run(config: &Config, stop: &AtomicBool, meter: &Meter) -> Result<Measured, BenchError> {
+    let mut clients = connect(config)?;
+    let mut workloads = workloads(config)?;
+    if config.preload && config.reads > 0.0 {
+        preload(&mut clients[0], config, stop, meter)?;
+    }
+    let mut floor = if config.floor { Some(FloorRun::start(config)?) } else { None };
+    if config.warmup > 0 {
+        meter.begin("warm-up");
+        let limit = Limit {
+            ops: Some(config.warmup.saturating_mul(config.clients as u64)),
+            duration: Some(LONGEST_WARMUP),
+            pipeline: config.pipeline,
+            rate: None,
+        };
+        drive(&mut clients, &mut workloads, &limit, stop, meter)?;
+        if let Some(floor) = &mut floor {
+            drive(&mut floor.echo, &mut floor.workloads, &limit, stop, meter)?;
+            drive(&mut floor.chain, &mut floor.workloads, &limit, stop, meter)?;
+        }
+    }
+    let (begin, started) = (Instant::now(), SystemTime::now());
+    let count = if config.floor { config.rounds.max(1) } else { 1 };
+    let mut rounds = Vec::new();
+    let mut notes = Vec::new();
+    for index in 0..count {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let limit = limit_of_round(config, index, count);
+        let mut measure = |phase, run: &mut dyn FnMut() -> Result<_, BenchError>| {
+            meter.begin(phase);
+            let at = begin.elapsed();
+            let (mut round, more): (Round, Vec<String>) = run()?;
+            round.begin = at;
+            notes.extend(more);
+            Ok::<Round, BenchError>(round)
+        };
+        if let Some(floor) = &mut floor {
+            let work = &mut floor.workloads;
+            floor.rounds.echo.push(measure("floor: echo", &mut || {
+                drive(&mut floor.echo, work, &limit, stop, meter)
+            })?);
+            floor.rounds.chain.push(measure("floor: chain", &mut || {
+                drive(&mut floor.chain, work, &limit, stop, meter)
+            })?);
+        }
+        rounds.push(measure("measuring", &mut || {
+            drive(&mut clients, &mut workloads, &limit, stop, meter)
+        })?);
+    }
+    if stop.load(Ordering::Relaxed) {
+        notes.push("stopped early; the figures are those until then".to_owned());
+    }
+    Ok(Measured { started, rounds, floors: floor.map(|floor| floor.rounds), notes })
+}
+
+/// The share of round `index` of `count`.
+fn limit_of_round(config: &Config, index: u32, count: u32) -> Limit {
+    let share =
+        |ops: u64| ops / u64::from(count) + u64::from(u64::from(index) < ops % u64::from(count));
+    Limit {
+        ops: config.ops.map(share),
+        duration: config.duration.map(|duration| duration / count),
+        pipeline: config.pipeline,
+        rate: config.rate,
+    }
+}
+
+fn connect(config: &Config) -> Result<Vec<Client>, BenchError> {
+    if config.clients == 0 || config.to.is_empty() {
+        return Err(BenchError::Config("expected at least one client and one server".to_owned()));
+    }
+    let server = |index: usize| &config.to[index % config.to.len()];
+    (0..config.clients)
+        .map(|index| Client::connect(server(index), config.protocol, config.options()))
+        .collect::<Result<_, ClientError>>()
+        .map_err(BenchError::from)
+}
+
+fn workloads(config: &Config) -> Result<Vec<Workload>, BenchError> {
+    (0..config.clients).map(|index| Workload::new(config, index)).collect()
+}
+
+/// Writes every key once.
+fn preload(
+    client: &mut Client,
+    config: &Config,
+    stop: &AtomicBool,
+    meter: &Meter,
+) -> Result<(), BenchError> {
+    meter.begin("preload");
+    // A stream of its own, so that the preload does not shift the draws of any client.
+    let mut workload = Workload::new(config, usize::MAX)?;
+    let mut next = 0;
+    while next < config.keys && !stop.load(Ordering::Relaxed) {
+        let batch = PRELOAD_BATCH.min(config.keys - next);
+        for index in next..next + batch {
+            let operation = workload.preload(index);
+            client.queue(Request::Set(operation.key, operation.value));
+        }
+        client.send()?;
+        for _ in 0..batch {
+            client.receive(crate::client::Ask::Set)?;
+        }
+        next += batch;
+        meter.add(batch);
+    }
+    Ok(())
+}
+
+/// The floors' side of a run.
+struct FloorRun {
+    /// Ends with the run; the child process dies with it.
+    _server: FloorServer,
+    echo: Vec<FloorClient>,
+    chain: Vec<FloorClient>,
+    workloads: Vec<Workload>,
+    rounds: Floors,
+}
+
+impl FloorRun {
+    fn start(config: &Config) -> Result<Self, BenchError> {
+        let server = FloorServer::start().map_err(BenchError::Floor)?;
+        let clients = |to: &str| {
+            (0..config.clients)
+                .map(|_| FloorClient::connect(to, Sizes::of(config), config.options()))
+                .collect::<Result<Vec<_>, ClientError>>()
+        };
+        let (echo, chain) = (clients(server.echo())?, clients(server.chain())?);
+        let workloads = workloads(config)?;
+        Ok(Self { _server: server, echo, chain, workloads, rounds: Floors::default() })
+    }
+}

@@ -1,0 +1,315 @@
+//! `lab client`: one command, or an interactive session.
+
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use crate::client::{
+    Certainty, Client, ClientError, DEFAULT_TO, Options, Protocol, Words, help_text, translate,
+};
+
+/// The longest reply that is shown, in bytes.
+const MAX_REPLY: usize = 64 << 20;
+
+/// Talk to a server: one command, or an interactive session without one.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  lab client set x 42                         # prints STORED
+  lab client --to 127.0.0.1:9890 get x        # reads at the second replica
+  lab client                                  # interactive; help lists the commands
+  printf 'set x 1\\nget x\\n' | lab client      # the same from a pipe
+
+Exit codes: 0 done; 1 it did not happen: no such key, or an error; 2 the outcome is unknown: a timeout
+or a lost connection; 64 wrong usage.")]
+pub struct ClientArgs {
+    /// The server.
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_TO)]
+    to: String,
+    /// memcached or resp.
+    #[arg(long, default_value = "memcached")]
+    protocol: Protocol,
+    /// How long to wait for a reply.
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    #[command(subcommand)]
+    command: Option<ClientCommand>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum ClientCommand {
+    /// Print the value of a key; exit code 1 if there is none.
+    #[command(after_help = "Example:\n  lab client get x")]
+    Get {
+        /// The key.
+        key: String,
+    },
+    /// Store a value.
+    #[command(after_help = "Example:\n  lab client set x 42")]
+    Set {
+        /// The key.
+        key: String,
+        /// The value.
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+    },
+    /// Remove a key; exit code 1 if there is none.
+    #[command(visible_alias = "delete", after_help = "Example:\n  lab client del x")]
+    Del {
+        /// The key.
+        key: String,
+    },
+}
+
+/// Runs the command and returns its exit code; everything has been printed.
+pub fn run(args: &ClientArgs) -> ExitCode {
+    let options = Options { timeout: args.timeout, ..Options::default() };
+    let result = match Client::connect(&args.to, args.protocol, options) {
+        Err(error) => Err(Failure::Client(error)),
+        Ok(mut client) => match &args.command {
+            Some(command) => one_shot(&mut client, command),
+            None if io::stdin().is_terminal() => interactive(&mut client),
+            None => piped(&mut client),
+        },
+    };
+    let failed = |text: String, code: u8| {
+        let _ = writeln!(io::stderr(), "lab: error: {text}");
+        ExitCode::from(code)
+    };
+    match result {
+        Ok(code) => code,
+        Err(Failure::Client(error)) => match error.certainty() {
+            Certainty::Fail => failed(error.to_string(), 1),
+            Certainty::Unknown => failed(error.to_string(), 2),
+        },
+        Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Io(error)) => failed(error.to_string(), 1),
+        Err(Failure::Editor(error)) => failed(format!("the terminal cannot be used: {error}"), 1),
+    }
+}
+
+/// Why a session ended badly.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Editor(#[from] rustyline::error::ReadlineError),
+}
+
+fn one_shot(client: &mut Client, command: &ClientCommand) -> Result<ExitCode, Failure> {
+    let mut out = io::stdout().lock();
+    let found = match command {
+        ClientCommand::Get { key } => match client.get(key.as_bytes())? {
+            Some(mut value) => {
+                value.push(b'\n');
+                out.write_all(&value)?;
+                true
+            }
+            None => false,
+        },
+        ClientCommand::Set { key, value } => {
+            client.set(key.as_bytes(), value.as_bytes())?;
+            writeln!(out, "{}", word(client, "STORED", "OK"))?;
+            true
+        }
+        ClientCommand::Del { key } => {
+            let there_was = client.delete(key.as_bytes())?;
+            if there_was {
+                writeln!(out, "{}", word(client, "DELETED", "OK"))?;
+            }
+            there_was
+        }
+    };
+    out.flush()?;
+    if found {
+        return Ok(ExitCode::SUCCESS);
+    }
+    writeln!(io::stderr(), "not found")?;
+    Ok(ExitCode::FAILURE)
+}
+
+fn word(client: &Client, memcached: &'static str, resp: &'static str) -> &'static str {
+    match client.protocol() {
+        Protocol::Memcached => memcached,
+        Protocol::Resp => resp,
+    }
+}
+
+/// Commands from a pipe or a file: no prompt, no line editing. Ends with the first lost connection,
+/// because what follows may depend on what was lost.
+fn piped(client: &mut Client) -> Result<ExitCode, Failure> {
+    for line in io::stdin().lock().lines() {
+        match say(client, &line?) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn interactive(client: &mut Client) -> Result<ExitCode, Failure> {
+    let mut editor = rustyline::DefaultEditor::new()?;
+    let history = history_file();
+    if let Some(path) = &history {
+        // The first time there is none; a history that cannot be read is not worth a word.
+        let _ = editor.load_history(path);
+    }
+    println_or_end(&format!("connected to {} ({}); help, quit", client.to(), client.protocol()))?;
+    loop {
+        match editor.readline(&format!("{}> ", client.to())) {
+            Ok(line) => {
+                // Fails only for a history of size 0.
+                let _ = editor.add_history_entry(&line);
+                match say(client, &line) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(Failure::Client(error)) => recover(client, &error)?,
+                    Err(failure) => return Err(failure),
+                }
+            }
+            Err(rustyline::error::ReadlineError::Eof)
+            | Err(rustyline::error::ReadlineError::Interrupted) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if let Some(path) = &history {
+        if let Some(folder) = path.parent() {
+            let _ = std::fs::create_dir_all(folder);
+        }
+        let _ = editor.save_history(path);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what went wrong and, where the connection is of no more use, opens a new one.
+fn recover(client: &mut Client, error: &ClientError) -> Result<(), Failure> {
+    let mut text = error.to_string();
+    if error.ends_connection() {
+        text += &match client.reconnect() {
+            Ok(()) => "\nconnected again".to_owned(),
+            Err(again) => format!("\n{again}"),
+        };
+    }
+    println_or_end(&text)
+}
+
+/// Carries out one line; false for `quit`.
+fn say(client: &mut Client, line: &str) -> Result<bool, Failure> {
+    match translate(client.protocol(), line) {
+        Words::Nothing => {}
+        Words::Quit => return Ok(false),
+        Words::Help => println_or_end(help_text(client.protocol()).trim_end())?,
+        Words::Wrong(expected) => println_or_end(&expected)?,
+        Words::Send { bytes, reply } => {
+            if client.is_broken() {
+                client.reconnect()?;
+            }
+            if reply {
+                let reply = client.exchange(&bytes, MAX_REPLY)?;
+                let mut out = io::stdout().lock();
+                out.write_all(&shown(client.protocol(), &reply))?;
+                out.flush()?;
+            } else {
+                client.send_raw(&bytes)?;
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn println_or_end(text: &str) -> Result<(), Failure> {
+    Ok(writeln!(io::stdout(), "{text}")?)
+}
+
+/// A reply as a person reads it: memcached's as it is, with plain line ends; RESP's unwrapped.
+fn shown(protocol: Protocol, reply: &[u8]) -> Vec<u8> {
+    match protocol {
+        Protocol::Memcached => without_cr(reply),
+        Protocol::Resp => {
+            let mut out = Vec::new();
+            let mut rest = reply;
+            show_resp(&mut rest, 0, &mut out);
+            out
+        }
+    }
+}
+
+fn without_cr(reply: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(reply.len());
+    for (index, byte) in reply.iter().enumerate() {
+        if *byte != b'\r' || reply.get(index + 1) != Some(&b'\n') {
+            out.push(*byte);
+        }
+    }
+    out
+}
+
+/// One value and what it contains; `rest` has been found to hold it whole.
+fn show_resp(rest: &mut &[u8], depth: usize, out: &mut Vec<u8>) {
+    let Some(end) = memchr::memchr(b'\n', rest) else { return };
+    let line = &rest[..end];
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    *rest = &rest[end + 1..];
+    let Some((kind, text)) = line.split_first() else { return };
+    let count = std::str::from_utf8(text).ok().and_then(|text| text.parse::<usize>().ok());
+    match (kind, count) {
+        (b'$', None) | (b'*', None) | (b'_', _) => out.extend_from_slice(b"(nil)\n"),
+        (b'$', Some(length)) => {
+            let length = length.min(rest.len());
+            out.extend_from_slice(&rest[..length]);
+            out.push(b'\n');
+            *rest = rest.get(length + 2..).unwrap_or_default();
+        }
+        (b'*', Some(0)) => out.extend_from_slice(b"(none)\n"),
+        (b'*', Some(count)) => {
+            for index in 1..=count {
+                out.extend(std::iter::repeat_n(b' ', if index > 1 { depth * 3 } else { 0 }));
+                out.extend_from_slice(format!("{index}) ").as_bytes());
+                show_resp(rest, depth + 1, out);
+            }
+        }
+        (b'-', _) => {
+            out.extend_from_slice(b"(error) ");
+            out.extend_from_slice(text);
+            out.push(b'\n');
+        }
+        _ => {
+            out.extend_from_slice(text);
+            out.push(b'\n');
+        }
+    }
+}
+
+/// Where the history of typed lines is kept, by the XDG rules.
+fn history_file() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let state = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")))?;
+    Some(state.join("consistency-lab").join("client-history"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resp_replies_are_unwrapped() {
+        let text = |reply: &[u8]| String::from_utf8(shown(Protocol::Resp, reply)).expect("text");
+        assert_eq!(text(b"+OK\r\n"), "OK\n");
+        assert_eq!(text(b"$-1\r\n"), "(nil)\n");
+        assert_eq!(text(b"*2\r\n$1\r\na\r\n*2\r\n:1\r\n:2\r\n"), "1) a\n2) 1) 1\n   2) 2\n");
+        assert_eq!(text(b"-ERR no\r\n"), "(error) ERR no\n");
+        assert_eq!(text(b"*0\r\n"), "(none)\n");
+    }
+
+    #[test]
+    fn memcached_replies_lose_only_their_carriage_returns() {
+        let reply = b"VALUE x 0 2\r\n42\r\nEND\r\n";
+        assert_eq!(shown(Protocol::Memcached, reply), b"VALUE x 0 2\n42\nEND\n");
+    }
+}

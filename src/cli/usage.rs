@@ -1,0 +1,62 @@
+//! Wrong usage in one line, exit code 64; `--help` and `--version` on standard output, exit code 0.
+//!
+//! Shared by every program of the package.
+
+use std::{ffi::OsString, io::Write, process::ExitCode};
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+
+/// The exit code of wrong usage (`EX_USAGE` of sysexits.h).
+pub const USAGE: u8 = 64;
+
+/// Parses arguments, the program's name first. `Err` is what to exit with: everything has been printed.
+pub fn parse<P: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<P, ExitCode> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    P::try_parse_from(&arguments).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // clap colours it for a terminal; a closed pipe is the reader's wish.
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        _ => wrong_usage::<P>(&message(&error), &arguments),
+    })
+}
+
+/// Prints `PROGRAM: error: MESSAGE; try PROGRAM COMMAND --help` and returns exit code 64. For arguments
+/// that are well-formed alone and make no sense together.
+pub fn wrong_usage<P: CommandFactory>(message: &str, arguments: &[OsString]) -> ExitCode {
+    let mut command = P::command();
+    let program = command.get_name().to_owned();
+    let mut path = program.clone();
+    let mut inner = &mut command;
+    for word in arguments.iter().skip(1) {
+        let Some(word) = word.to_str() else { break };
+        match inner.find_subcommand_mut(word) {
+            Some(found) => {
+                path = format!("{path} {word}");
+                inner = found;
+            }
+            None => break,
+        }
+    }
+    let _ = writeln!(std::io::stderr(), "{program}: error: {message}; try {path} --help");
+    ExitCode::from(USAGE)
+}
+
+/// clap's message, several paragraphs, as one line: the error itself and its tip.
+fn message(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "expected a command".to_owned();
+    }
+    let text = error.render().to_string();
+    let mut parts = Vec::new();
+    for paragraph in text.split("\n\n") {
+        let joined = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+        if let Some(message) = joined.strip_prefix("error: ") {
+            parts.push(message.to_owned());
+        } else if let Some(tip) = joined.strip_prefix("tip: ") {
+            parts.push(tip.split(" tip: ").next().unwrap_or(tip).to_owned());
+        }
+    }
+    if parts.is_empty() { "wrong usage".to_owned() } else { parts.join("; ") }
+}

@@ -1,0 +1,149 @@
+//! One TCP connection with two reused buffers: bytes out, bytes in, no meaning.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::{TcpStream, ToSocketAddrs},
+    time::Duration,
+};
+
+use super::ClientError;
+
+/// How much one `read` asks for, and what the input buffer starts with.
+const READ_SIZE: usize = 16 * 1024;
+
+/// How long a client waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// For a connection to open.
+    pub connect_timeout: Duration,
+    /// For one read of a reply, or one write.
+    pub timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { connect_timeout: Duration::from_secs(3), timeout: Duration::from_secs(15) }
+    }
+}
+
+/// A connection; `input[start..]` is what has come and is not yet used.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    to: String,
+    timeout: Duration,
+    input: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// What [`Connection::send`] will send.
+    pub output: Vec<u8>,
+}
+
+impl Connection {
+    /// Opens a connection, trying each address of the host in turn.
+    pub fn open(to: &str, options: &Options) -> Result<Self, ClientError> {
+        let stream = connect(to, options.connect_timeout)?;
+        let setup = |error| ClientError::Connect { to: to.to_owned(), source: error };
+        stream.set_nodelay(true).map_err(setup)?;
+        // A zero timeout is an error to the system; the smallest one that it takes stands for it.
+        let timeout = options.timeout.max(Duration::from_millis(1));
+        stream.set_read_timeout(Some(timeout)).map_err(setup)?;
+        stream.set_write_timeout(Some(timeout)).map_err(setup)?;
+        Ok(Self {
+            stream,
+            to: to.to_owned(),
+            timeout,
+            input: vec![0; READ_SIZE],
+            start: 0,
+            end: 0,
+            output: Vec::with_capacity(1024),
+        })
+    }
+
+    /// The address, as it was given.
+    pub fn to(&self) -> &str {
+        &self.to
+    }
+
+    /// What has come and is not yet used.
+    pub fn unread(&self) -> &[u8] {
+        &self.input[self.start..self.end]
+    }
+
+    /// Marks `length` bytes as used and returns where they are, for [`Connection::bytes`].
+    pub fn consume(&mut self, length: usize) -> usize {
+        let at = self.start;
+        self.start += length;
+        at
+    }
+
+    /// Bytes of the input buffer; valid until the next [`Connection::fill`].
+    pub fn bytes(&self, from: usize, to: usize) -> &[u8] {
+        &self.input[from..to]
+    }
+
+    /// Sends the output buffer in one write and empties it.
+    pub fn send(&mut self) -> Result<(), ClientError> {
+        let result = self.stream.write_all(&self.output);
+        self.output.clear();
+        result.map_err(|error| self.failed(error))
+    }
+
+    /// Waits for more bytes: exactly one successful `read`.
+    pub fn fill(&mut self) -> Result<(), ClientError> {
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        } else if self.end == self.input.len() {
+            // Full: first move the rest to the front, and only if that does not help, grow.
+            self.input.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+            if self.end + READ_SIZE / 2 > self.input.len() {
+                self.input.resize(self.input.len() * 2, 0);
+            }
+        }
+        loop {
+            match self.stream.read(&mut self.input[self.end..]) {
+                Ok(0) => {
+                    let closed = io::Error::new(ErrorKind::UnexpectedEof, "the server closed it");
+                    return Err(self.failed(closed));
+                }
+                Ok(length) => {
+                    self.end += length;
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+    }
+
+    fn failed(&self, error: io::Error) -> ClientError {
+        let to = self.to.clone();
+        match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                ClientError::NoReply { to, after: self.timeout }
+            }
+            _ => ClientError::Lost { to, source: error },
+        }
+    }
+}
+
+fn connect(to: &str, timeout: Duration) -> Result<TcpStream, ClientError> {
+    let address = |why: String| ClientError::Address { to: to.to_owned(), why };
+    let mut last = None;
+    for candidate in to.to_socket_addrs().map_err(|error| address(error.to_string()))? {
+        match TcpStream::connect_timeout(&candidate, timeout.max(Duration::from_millis(1))) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(match last {
+        None => address("the host has no address".to_owned()),
+        Some(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            ClientError::NothingListens { to: to.to_owned() }
+        }
+        Some(source) => ClientError::Connect { to: to.to_owned(), source },
+    })
+}
