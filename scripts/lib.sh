@@ -95,7 +95,7 @@ connect() {
 
 # disconnect: says goodbye; a server that is gone already needs none.
 disconnect() {
-    printf 'quit\r\n' >&"$SERVER" 2>/dev/null || true
+    printf 'quit\r\n' 1>&"$SERVER" 2>/dev/null || true
 }
 
 # read_line: one line of the server's reply, without its line end, into LINE.
@@ -106,7 +106,7 @@ read_line() {
 
 # send TEXT
 send() {
-    printf '%s' "$1" >&"$SERVER" 2>/dev/null || die "the server closed the connection"
+    printf '%s' "$1" 1>&"$SERVER" 2>/dev/null || die "the server closed the connection"
 }
 
 # set_value KEY VALUE: prints the reply; status 1 where it is an error.
