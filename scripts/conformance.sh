@@ -83,8 +83,8 @@ redis_commands() {
 
 redis_load() {
     has redis-benchmark || return 0
-    # ping_mbulk, not ping: a connection that begins with `*` is RESP, and PING_INLINE does not.
-    local tests=ping_mbulk,set,get,incr,mset
+    # `ping` also sends an inline PING, without the `*` of RESP.
+    local tests=ping,set,get,incr,mset
     run "redis-benchmark -t $tests" \
         redis-benchmark -p "$PORT" -q -n 5000 -c 20 -t "$tests"
     run "redis-benchmark, pipelined" \
