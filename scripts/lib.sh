@@ -151,7 +151,8 @@ set_then_get() {
 start_servers() {
     local log=$1
     shift
-    "$@" >"$log" 2>"$log.err" &
+    : >"$log" # here, not in the child: the lines of an earlier start must not be taken for its own
+    "$@" >>"$log" 2>"$log.err" &
     SERVERS_PID=$!
     wait_until 60 is_ready_or_gone "$log" || die "the servers were not ready within 60 s; see $log.err"
     grep -qx ready "$log" || {
