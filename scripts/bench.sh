@@ -61,7 +61,7 @@ bench() {
     SUMMARY=$(find "$SCRATCH/run" -name summary.json -print -quit)
 }
 
-# field PATH: a number of SUMMARY, e.g. `floor.echo.throughput`; `unknown` where there is none.
+# field PATH: a number of SUMMARY, e.g. `floors.rounds`; `unknown` where there is none.
 field() {
     python3 -c '
 import json, sys
@@ -69,16 +69,16 @@ value = json.load(open(sys.argv[1]))
 try:
     for part in sys.argv[2].split("."):
         value = value[int(part)] if isinstance(value, list) else value[part]
-    print(f"{value:.3f}" if isinstance(value, float) else value)
+    print(f"{value:.{2 if value < 100 else 0}f}" if isinstance(value, float) else value)
 except (KeyError, IndexError, TypeError, ValueError):
     print("unknown")' "$SUMMARY" "$1"
 }
 
-# Figures of summary.json, by the name that lab bench gives them.
-READ_P50_TO_ECHO=ratios.echo.read_p50
-WRITE_P50_TO_CHAIN=ratios.chain.write_p50
-THROUGHPUT_TO_ECHO=ratios.echo.throughput
-THROUGHPUT=throughput
+# Figures of summary.json: medians over the rounds, in which work and floors take turns.
+READ_P50_TO_ECHO=floors.figures.read_p50_us.to_echo
+WRITE_P50_TO_CHAIN=floors.figures.write_p50_us.to_chain
+THROUGHPUT_TO_ECHO=floors.figures.ops_per_second.to_echo
+THROUGHPUT=floors.figures.ops_per_second.work
 
 one_client() {
     bench --clients 1 --reads 1 --ops $((ops / 4))
