@@ -12,15 +12,23 @@
 //! wire         memcached text, RESP, peer frames: bytes <-> messages, no I/O
 //! base         ids, operations and outcomes, clocks, time, limits
 //! ```
+//!
+//! `base`, `wire`, `protocol`, `storage` and `node` are pure: no clock, no sleep, no random source. The
+//! `deny` lines below have clippy keep it.
 
+#[deny(clippy::disallowed_methods, clippy::iter_over_hash_type)]
 pub mod base;
 pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod labs;
+#[deny(clippy::disallowed_methods, clippy::iter_over_hash_type)]
 pub mod node;
+#[deny(clippy::disallowed_methods, clippy::iter_over_hash_type)]
 pub mod protocol;
 pub mod report;
 pub mod runtime;
+#[deny(clippy::disallowed_methods, clippy::iter_over_hash_type)]
 pub mod storage;
+#[deny(clippy::disallowed_methods, clippy::iter_over_hash_type)]
 pub mod wire;
