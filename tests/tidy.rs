@@ -284,17 +284,21 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All files under a folder of the repository, with paths from its root; build products left out.
+/// Folders that are built, run or fetched, and not written.
+const SKIPPED: &[&str] = &["target", "results", "replicas", "corpus", "artifacts"];
+
+/// All text files under a folder of the repository, with paths from its root.
 fn files(folder: &str) -> Vec<(String, String)> {
-    let skipped = ["target", ".git", "results", "replicas", "corpus", "artifacts"];
+    let written = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        !SKIPPED.contains(&name.as_ref()) && (!name.starts_with('.') || name == ".ci")
+    };
     let mut open = vec![root().join(folder)];
     let mut found = Vec::new();
     while let Some(path) = open.pop() {
-        if path.file_name().is_some_and(|name| skipped.iter().any(|skip| name == *skip)) {
-            continue;
-        }
         if path.is_dir() {
-            open.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            let entries = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
+            open.extend(entries.filter(written));
         } else if let Ok(text) = std::fs::read_to_string(&path) {
             let inner = path.strip_prefix(root()).unwrap();
             found.push((inner.to_string_lossy().replace('\\', "/"), text));
