@@ -53,7 +53,8 @@ row() {
 # bench [ARGUMENT OF lab bench]...: one run against the first replica; SUMMARY is its summary.json.
 bench() {
     rm -rf "$SCRATCH/run"
-    "$PROGRAMS/lab" bench --to "127.0.0.1:${PORTS[0]}" --floor --out "$SCRATCH/run" "$@" \
+    "$PROGRAMS/lab" bench --to "127.0.0.1:${PORTS[0]}" --floor --rounds 9 \
+        --out "$SCRATCH/run" "$@" \
         >"$SCRATCH/bench.out" 2>&1 || {
         cat "$SCRATCH/bench.out" >&2
         die "lab bench $* failed"
@@ -81,9 +82,9 @@ THROUGHPUT_TO_ECHO=floors.figures.ops_per_second.to_echo
 THROUGHPUT=floors.figures.ops_per_second.work
 
 one_client() {
-    bench --clients 1 --reads 1 --ops $((ops / 4))
+    bench --clients 1 --reads 1 --ops "$ops"
     row "get, 1 client, p50" "<=" 1.15 "$(field $READ_P50_TO_ECHO)" "x echo"
-    bench --clients 1 --reads 0 --ops $((ops / 10))
+    bench --clients 1 --reads 0 --ops $((ops / 4))
     row "sequential set, 1 client, p50" "<=" 1.4 "$(field $WRITE_P50_TO_CHAIN)" "x chain"
 }
 
@@ -185,6 +186,8 @@ eventual_sets
 stop_servers
 start sequential
 idle_connections
+stop_servers
+start sequential
 memory
 stop_servers
 start_up

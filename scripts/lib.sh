@@ -73,7 +73,8 @@ is_given() {
 run_servers() {
     local mode=$1
     shift
-    local arguments=(--consistency="$mode" --replicas 3 --init x=0)
+    local arguments=(--consistency="$mode" --init x=0)
+    is_given --replicas "$@" || is_given --cluster "$@" || arguments+=(--replicas 3)
     [[ -z ${CLIENT_PORT:-} ]] || arguments+=(--client-port "$CLIENT_PORT")
     [[ -z ${BROADCAST_PORT:-} ]] || arguments+=(--broadcast-port "$BROADCAST_PORT")
     case ${DATA:-} in

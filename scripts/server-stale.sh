@@ -4,9 +4,8 @@
 #
 # usage: scripts/server-stale.sh MODE [ARGUMENT OF servers]...
 #
-#   MODE is eventual or sequential. Clients connect to ports 9889, 9890 and 9891. A sequential client
-#   waits out the delay, so the write timeout is raised to 60 s. Paths in further arguments are taken from
-#   the repository root.
+#   MODE is eventual or sequential. Clients connect to ports 9889, 9890 and 9891. Paths in further
+#   arguments are taken from the repository root.
 #
 # example: scripts/server-stale.sh eventual
 #
@@ -18,7 +17,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 help_if_asked "$@"
 
 [[ ${1:-} =~ ^[a-z] ]] || usage_error "expected a MODE, e.g. eventual or sequential"
-defaults=()
-is_given --write-delay "$@" || defaults+=(--write-delay "${WRITE_DELAY:-5s}")
-is_given --write-timeout "$@" || defaults+=(--write-timeout 60s)
-run_servers "$1" "${defaults[@]}" "${@:2}"
+if is_given --write-delay "$@"; then
+    run_servers "$@"
+else
+    run_servers "$@" --write-delay "${WRITE_DELAY:-5s}"
+fi
