@@ -176,9 +176,10 @@ impl ReplyDecoder {
                 }
             } else if text.starts_with(b"STAT ") {
                 self.at = after;
-            } else if trim(text) == b"END" || is_error(trim(text)) {
-                return Scan::End(after);
-            } else if self.at == 0 && text[0].is_ascii_alphanumeric() {
+            } else if self.at == 0 && text[0].is_ascii_alphanumeric()
+                || trim(text) == b"END"
+                || is_error(trim(text))
+            {
                 return Scan::End(after);
             } else {
                 return Scan::Malformed;
@@ -350,6 +351,3 @@ fn build_resp(buf: &[u8], depth: usize) -> Option<(Reply<'_>, &[u8])> {
     };
     Some((reply, rest))
 }
-
-#[cfg(test)]
-mod tests;

@@ -11,6 +11,7 @@
 //!   drops the upper bits; a length over 2 GiB is thus a bad line instead of another length;
 //! - a line that is too long is answered before the connection is closed;
 //! - a refused `set` leaves the old value alone, where memcached deletes it when the new one is too large;
+//! - `gat` with an expiry in the past answers nothing, where memcached shows the value a last time;
 //! - an `append` that would make a value too large says so, where memcached says `NOT_STORED`;
 //! - `PING` is answered `+PONG`: redis-benchmark begins a connection with it, before any `*`.
 //!
@@ -192,6 +193,3 @@ impl Block<'_> {
         Call::fixed(if self.form == Form::Silent { b"" } else { why })
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,28 +5,15 @@
 
 use std::borrow::Cow;
 
+use super::connection::{self, Server, Session};
 use super::{Arguments, fixed};
 use crate::base::limits::MAX_KEY;
 use crate::base::{Arithmetic, End, Expiry, Limits, Op, Read, StoreRule, Value};
 use crate::wire::number::canonical;
-use crate::wire::request::{Call, Form, bulk, header, resp_error};
-
-/// What the commands that concern the connection itself need to know of it.
-#[derive(Debug)]
-pub(super) struct Session {
-    connection: u64,
-    /// As set by `CLIENT SETNAME`; at most [`MAX_KEY`] bytes.
-    name: Box<[u8]>,
-}
-
-impl Session {
-    pub(super) fn new(connection: u64) -> Self {
-        Self { connection, name: Box::default() }
-    }
-}
+use crate::wire::request::{Call, Form, bulk, resp_error};
 
 /// Why a command is refused.
-enum Refusal {
+pub(super) enum Refusal {
     Arity,
     Syntax,
     NotInteger,
@@ -35,13 +22,13 @@ enum Refusal {
     Text(Cow<'static, [u8]>),
 }
 
-type Parsed<'a> = Result<(Call<'a>, Form), Refusal>;
+pub(super) type Parsed<'a> = Result<(Call<'a>, Form), Refusal>;
 
 /// A command and what bounds the number of its arguments, its name included; the most used come first.
-type Row = (&'static str, Command, usize, usize);
+pub(super) type Row = (&'static str, Command, usize, usize);
 
 #[derive(Clone, Copy)]
-enum Command {
+pub(super) enum Command {
     Get,
     Set,
     Incr(i64),
@@ -49,7 +36,6 @@ enum Command {
     Del,
     Mget,
     Mset,
-    Ping,
     Exists,
     Append,
     Strlen,
@@ -61,28 +47,20 @@ enum Command {
     Keys,
     Dbsize,
     Flush,
-    Echo,
-    Info,
-    Commands,
-    Hello,
-    Client,
-    Config,
-    Select,
-    Auth,
-    Reset,
-    Quit,
+    /// About the connection and the server, not the store.
+    Server(Server),
 }
 
 const ANY: usize = usize::MAX;
 
-const TABLE: &[Row] = &[
+pub(super) const TABLE: &[Row] = &[
     ("get", Command::Get, 2, 2),
     ("set", Command::Set, 3, ANY),
     ("incr", Command::Incr(1), 2, 2),
     ("del", Command::Del, 2, ANY),
     ("mget", Command::Mget, 2, ANY),
     ("mset", Command::Mset, 3, ANY),
-    ("ping", Command::Ping, 1, 2),
+    ("ping", Command::Server(Server::Ping), 1, 2),
     ("exists", Command::Exists, 2, ANY),
     ("append", Command::Append, 3, 3),
     ("strlen", Command::Strlen, 2, 2),
@@ -101,16 +79,16 @@ const TABLE: &[Row] = &[
     ("dbsize", Command::Dbsize, 1, 1),
     ("flushall", Command::Flush, 1, ANY),
     ("flushdb", Command::Flush, 1, ANY),
-    ("echo", Command::Echo, 2, 2),
-    ("info", Command::Info, 1, ANY),
-    ("command", Command::Commands, 1, ANY),
-    ("hello", Command::Hello, 1, ANY),
-    ("client", Command::Client, 2, ANY),
-    ("config", Command::Config, 2, ANY),
-    ("select", Command::Select, 2, 2),
-    ("auth", Command::Auth, 2, 3),
-    ("reset", Command::Reset, 1, 1),
-    ("quit", Command::Quit, 1, ANY),
+    ("echo", Command::Server(Server::Echo), 2, 2),
+    ("info", Command::Server(Server::Info), 1, ANY),
+    ("command", Command::Server(Server::Commands), 1, ANY),
+    ("hello", Command::Server(Server::Hello), 1, ANY),
+    ("client", Command::Server(Server::Client), 2, ANY),
+    ("config", Command::Server(Server::Config), 2, ANY),
+    ("select", Command::Server(Server::Select), 2, 2),
+    ("auth", Command::Server(Server::Auth), 2, 3),
+    ("reset", Command::Server(Server::Reset), 1, 1),
+    ("quit", Command::Server(Server::Quit), 1, ANY),
 ];
 
 /// Understands one request; there is at least one argument, the name of the command.
@@ -189,26 +167,7 @@ fn run<'a>(
             }
             _ => Err(Refusal::Syntax),
         },
-        Command::Info => Ok((Call::Info(a.get(1)), Form::Info)),
-        Command::Ping if a.len() == 1 => answer(fixed(b"+PONG\r\n")),
-        Command::Ping | Command::Echo => answer(one_bulk(a.get(1))),
-        Command::Commands => commands(a),
-        Command::Hello => hello(a, session),
-        Command::Client => client(a, session),
-        Command::Config => config(a),
-        Command::Select => match integer(a.get(1))? {
-            0 => ok(),
-            _ => Err(Refusal::Text(fixed(b"-ERR DB index is out of range\r\n"))),
-        },
-        Command::Auth => Err(Refusal::Text(fixed(
-            b"-ERR AUTH <password> called without any password configured for the default user. \
-              Are you sure your configuration is correct?\r\n",
-        ))),
-        Command::Reset => {
-            session.name = Box::default();
-            answer(fixed(b"+RESET\r\n"))
-        }
-        Command::Quit => Ok((Call::Quit(b"+OK\r\n"), Form::Status)),
+        Command::Server(command) => connection::run(command, a, session),
     }
 }
 
@@ -219,9 +178,12 @@ fn set<'a>(a: &Arguments<'a, '_>, now: u64) -> Parsed<'a> {
     let mut at = 3;
     while at < a.len() {
         let option = a.get(at);
-        if rule.is_none() && is_any(option, &["nx", "xx"]) {
+        if is_any(option, &["nx", "xx"]) {
             let absent = option.eq_ignore_ascii_case(b"nx");
-            rule = Some(if absent { StoreRule::IfAbsent } else { StoreRule::IfPresent });
+            let asked = if absent { StoreRule::IfAbsent } else { StoreRule::IfPresent };
+            if *rule.get_or_insert(asked) != asked {
+                return Err(Refusal::Syntax);
+            }
         } else if time.is_none()
             && at + 1 < a.len()
             && is_any(option, &["ex", "px", "exat", "pxat"])
@@ -276,149 +238,19 @@ fn expire<'a>(
     write(Op::Touch { keys: vec![owned(a.get(1))?], expires }, Form::Integer)
 }
 
-fn commands<'a>(a: &Arguments<'a, '_>) -> Parsed<'a> {
-    let subcommand = a.get(1);
-    let mut out = Vec::new();
-    if a.len() == 1 || is_any(subcommand, &["docs"]) {
-        header(&mut out, b'*', 0);
-    } else if is_any(subcommand, &["count"]) {
-        header(&mut out, b':', TABLE.len());
-    } else if is_any(subcommand, &["list"]) {
-        header(&mut out, b'*', TABLE.len());
-        TABLE.iter().for_each(|row| bulk(&mut out, row.0.as_bytes()));
-    } else if is_any(subcommand, &["info"]) {
-        // Nothing is known of the positions of keys: a null for each.
-        header(&mut out, b'*', a.len() - 2);
-        a.from(2).for_each(|_| out.extend_from_slice(b"*-1\r\n"));
-    } else {
-        return Err(unknown_subcommand("COMMAND", subcommand));
-    }
-    answer(Cow::Owned(out))
-}
-
-/// `HELLO [2 [AUTH user password] [SETNAME name]]`. Only version 2 is spoken; clients fall back to it.
-fn hello<'a>(a: &Arguments<'a, '_>, session: &mut Session) -> Parsed<'a> {
-    if a.len() > 1 {
-        let version = canonical(a.get(1)).ok_or(Refusal::Text(fixed(
-            b"-ERR Protocol version is not an integer or out of range\r\n",
-        )))?;
-        if version != 2 {
-            return Err(Refusal::Text(fixed(b"-NOPROTO unsupported protocol version\r\n")));
-        }
-    }
-    if a.len() == 4 && is_any(a.get(2), &["setname"]) {
-        set_name(session, a.get(3))?;
-    } else if a.len() > 2 {
-        let option = String::from_utf8_lossy(a.get(2));
-        let text = format_args!("Syntax error in HELLO option '{option}'");
-        return Err(Refusal::Text(resp_error(text)));
-    }
-    let mut out = Vec::new();
-    header(&mut out, b'*', 14);
-    bulk(&mut out, b"server");
-    bulk(&mut out, env!("CARGO_PKG_NAME").as_bytes());
-    bulk(&mut out, b"version");
-    bulk(&mut out, env!("CARGO_PKG_VERSION").as_bytes());
-    bulk(&mut out, b"proto");
-    header(&mut out, b':', 2);
-    bulk(&mut out, b"id");
-    header(&mut out, b':', session.connection);
-    bulk(&mut out, b"mode");
-    bulk(&mut out, b"standalone");
-    bulk(&mut out, b"role");
-    bulk(&mut out, b"master");
-    bulk(&mut out, b"modules");
-    header(&mut out, b'*', 0);
-    answer(Cow::Owned(out))
-}
-
-fn client<'a>(a: &Arguments<'a, '_>, session: &mut Session) -> Parsed<'a> {
-    let subcommand = a.get(1);
-    match a.len() {
-        3 if is_any(subcommand, &["setname"]) => {
-            set_name(session, a.get(2))?;
-            ok()
-        }
-        2 if is_any(subcommand, &["getname"]) && session.name.is_empty() => {
-            answer(fixed(b"$-1\r\n"))
-        }
-        2 if is_any(subcommand, &["getname"]) => answer(one_bulk(&session.name)),
-        2 if is_any(subcommand, &["id"]) => {
-            let mut out = Vec::new();
-            header(&mut out, b':', session.connection);
-            answer(Cow::Owned(out))
-        }
-        4 if is_any(subcommand, &["setinfo"]) => ok(),
-        3 if is_any(subcommand, &["no-evict", "no-touch"]) => ok(),
-        _ if is_any(
-            subcommand,
-            &["setname", "getname", "id", "setinfo", "no-evict", "no-touch"],
-        ) =>
-        {
-            Err(subcommand_arity("client", subcommand))
-        }
-        _ => Err(unknown_subcommand("CLIENT", subcommand)),
-    }
-}
-
-fn set_name(session: &mut Session, name: &[u8]) -> Result<(), Refusal> {
-    if !name.iter().all(u8::is_ascii_graphic) {
-        return Err(Refusal::Text(fixed(
-            b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n",
-        )));
-    }
-    session.name = owned(name)?;
-    Ok(())
-}
-
-/// The parameters that tools ask for before they begin.
-const PARAMETERS: &[(&str, &str)] =
-    &[("save", ""), ("appendonly", "no"), ("maxmemory", "0"), ("databases", "1")];
-
-fn config<'a>(a: &Arguments<'a, '_>) -> Parsed<'a> {
-    let subcommand = a.get(1);
-    if is_any(subcommand, &["get"]) {
-        if a.len() < 3 {
-            return Err(subcommand_arity("config", subcommand));
-        }
-        let asked = |name: &str| a.from(2).any(|p| p == b"*" || is_any(p, &[name]));
-        let mut out = Vec::new();
-        let found = || PARAMETERS.iter().filter(|(name, _)| asked(name));
-        header(&mut out, b'*', 2 * found().count());
-        for (name, value) in found() {
-            bulk(&mut out, name.as_bytes());
-            bulk(&mut out, value.as_bytes());
-        }
-        return answer(Cow::Owned(out));
-    }
-    match a.len() {
-        2 if is_any(subcommand, &["resetstat"]) => ok(),
-        4.. if is_any(subcommand, &["set"]) => {
-            let name = String::from_utf8_lossy(a.get(2));
-            Err(Refusal::Text(resp_error(format_args!(
-                "Unknown option or number of arguments for CONFIG SET - '{name}'"
-            ))))
-        }
-        _ if is_any(subcommand, &["resetstat", "set"]) => {
-            Err(subcommand_arity("config", subcommand))
-        }
-        _ => Err(unknown_subcommand("CONFIG", subcommand)),
-    }
-}
-
 fn write<'a>(op: Op, form: Form) -> Parsed<'a> {
     Ok((Call::Write(op), form))
 }
 
-fn answer<'a>(reply: Cow<'static, [u8]>) -> Parsed<'a> {
+pub(super) fn answer<'a>(reply: Cow<'static, [u8]>) -> Parsed<'a> {
     Ok((Call::Static(reply), Form::Status))
 }
 
-fn ok<'a>() -> Parsed<'a> {
+pub(super) fn ok<'a>() -> Parsed<'a> {
     answer(fixed(b"+OK\r\n"))
 }
 
-fn one_bulk(data: &[u8]) -> Cow<'static, [u8]> {
+pub(super) fn one_bulk(data: &[u8]) -> Cow<'static, [u8]> {
     let mut out = Vec::new();
     bulk(&mut out, data);
     Cow::Owned(out)
@@ -428,7 +260,7 @@ fn key(key: &[u8]) -> Result<&[u8], Refusal> {
     if key.len() <= MAX_KEY { Ok(key) } else { Err(Refusal::KeyTooLong) }
 }
 
-fn owned(name: &[u8]) -> Result<Box<[u8]>, Refusal> {
+pub(super) fn owned(name: &[u8]) -> Result<Box<[u8]>, Refusal> {
     key(name).map(Box::from)
 }
 
@@ -440,7 +272,7 @@ fn value(data: &[u8], expires: Expiry) -> Value {
     Value { data: Box::from(data), flags: 0, expires }
 }
 
-fn integer(text: &[u8]) -> Result<i64, Refusal> {
+pub(super) fn integer(text: &[u8]) -> Result<i64, Refusal> {
     canonical(text).ok_or(Refusal::NotInteger)
 }
 
@@ -451,7 +283,7 @@ fn expiry(time: i64, unit: i64, from: Option<u64>) -> Result<Expiry, Refusal> {
     Ok(end.unsigned_abs())
 }
 
-fn is_any(text: &[u8], names: &[&str]) -> bool {
+pub(super) fn is_any(text: &[u8], names: &[&str]) -> bool {
     names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(text))
 }
 
@@ -478,20 +310,6 @@ fn invalid_expire_time(command: &str) -> Refusal {
     Refusal::Text(Refusal::ExpireTime.reply(command))
 }
 
-fn subcommand_arity(command: &str, subcommand: &[u8]) -> Refusal {
-    let subcommand = String::from_utf8_lossy(subcommand).to_ascii_lowercase();
-    Refusal::Text(resp_error(format_args!(
-        "wrong number of arguments for '{command}|{subcommand}' command"
-    )))
-}
-
-fn unknown_subcommand(command: &str, subcommand: &[u8]) -> Refusal {
-    let subcommand = excerpt(subcommand, 128);
-    Refusal::Text(resp_error(format_args!(
-        "unknown subcommand '{subcommand}'. Try {command} HELP."
-    )))
-}
-
 fn unknown(a: &Arguments<'_, '_>) -> Cow<'static, [u8]> {
     let mut list = String::new();
     for argument in a.from(1) {
@@ -505,6 +323,6 @@ fn unknown(a: &Arguments<'_, '_>) -> Cow<'static, [u8]> {
     resp_error(format_args!("unknown command '{name}', with args beginning with: {list}"))
 }
 
-fn excerpt(text: &[u8], most: usize) -> Cow<'_, str> {
+pub(super) fn excerpt(text: &[u8], most: usize) -> Cow<'_, str> {
     String::from_utf8_lossy(&text[..text.len().min(most)])
 }

@@ -1,7 +1,7 @@
 //! RESP2, the protocol of redis, server side.
 //!
 //! A request is an array of bulk strings, `*2\r\n$3\r\nGET\r\n$1\r\nx\r\n`, or, typed by hand, a line of
-//! words. This file finds where requests begin and end; `command` says what they mean. Replies and errors
+//! words. This file finds where requests begin and end; `command` and `connection` say what they mean. Replies and errors
 //! are those of redis 7, byte for byte (`tests/wire_resp.rs` asks both the same and compares), with these
 //! differences, all on purpose:
 //!
@@ -18,6 +18,7 @@
 //! Source: the RESP specification, and `networking.c` of redis.
 
 mod command;
+mod connection;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -28,7 +29,7 @@ use super::number;
 use super::request::{Call, Form, Request, Step, max_request, resp_error};
 use crate::base::Limits;
 use crate::base::limits::{HIGHEST_MAX_VALUE, MAX_ARGUMENTS, MAX_LINE};
-use command::Session;
+use connection::Session;
 
 /// The longest line that can hold a count or a length: a type byte, 20 characters, CRLF.
 const LONGEST_HEAD: usize = 23;
@@ -311,6 +312,3 @@ fn printable(byte: u8) -> char {
 fn fixed(reply: &'static [u8]) -> Cow<'static, [u8]> {
     Cow::Borrowed(reply)
 }
-
-#[cfg(test)]
-mod tests;
