@@ -211,28 +211,12 @@ fn the_text_histogram() {
         read latency
            < 20 µs ████████████████████████████████████████  53.90 %  10 780
            < 50 µs ██████████████████████████████████▏       46.00 %  9 200
-          < 100 µs                                            0.00 %  0
-          < 200 µs                                            0.00 %  0
-          < 500 µs                                            0.00 %  0
-            < 1 ms                                            0.00 %  0
-            < 2 ms                                            0.00 %  0
-            < 5 ms                                            0.00 %  0
-           < 10 ms                                            0.00 %  0
-           < 20 ms                                            0.00 %  0
-           < 50 ms                                            0.00 %  0
+                 ⋮
           < 100 ms ▏                                          0.10 %  20
         write latency
            < 50 µs ████████████████████████████████████████  63.90 %  12 780
           < 100 µs ██████████████████████▌                   36.00 %  7 200
-          < 200 µs                                            0.00 %  0
-          < 500 µs                                            0.00 %  0
-            < 1 ms                                            0.00 %  0
-            < 2 ms                                            0.00 %  0
-            < 5 ms                                            0.00 %  0
-           < 10 ms                                            0.00 %  0
-           < 20 ms                                            0.00 %  0
-           < 50 ms                                            0.00 %  0
-          < 100 ms                                            0.00 %  0
+                 ⋮
           < 200 ms ▏                                          0.10 %  20
     ");
 }
@@ -274,7 +258,26 @@ fn the_two_modes_side_by_side() {
         get p99            26.9       107.5
         sequential took 3.80 times as long as eventual
     ");
-    let picture = comparison_svg(&runs).expect("a picture");
+    let slow = Report { rounds: vec![round(4)], ..report() };
+    let distributions = [text_of("latency.csv", &report()), text_of("latency.csv", &slow)];
+    let picture = comparison_svg(&distributions).expect("a picture");
     assert_well_formed(&picture);
     assert!(picture.contains("sequential set"));
+}
+
+#[test]
+fn a_narrow_distribution_gets_finer_bars() {
+    let mut round = Round::default();
+    for n in 0..1000u64 {
+        round.tally_mut(Kind::Write).record(Duration::from_nanos(31_000 + n % 37 * 400));
+    }
+    let report = Report { rounds: vec![round], ..report() };
+    insta::assert_snapshot!(bars(&report, Style::PLAIN), @r"
+        write latency
+          < 33 µs ████████████████████▏                     13.60 %  136
+          < 36 µs ████████████████████████████████          21.60 %  216
+          < 39 µs ████████████████████████████              18.90 %  189
+          < 43 µs ████████████████████████████████████████  27.00 %  270
+          < 47 µs ████████████████████████████              18.90 %  189
+    ");
 }

@@ -87,7 +87,7 @@ fn answer(words: &[&str], data: Vec<u8>, store: &Mutex<Store>, manner: Manner) -
     match words {
         ["set", key, ..] => {
             store.sets += 1;
-            if manner.refuse_every > 0 && store.sets % manner.refuse_every == 0 {
+            if manner.refuse_every > 0 && store.sets.is_multiple_of(manner.refuse_every) {
                 return format!("{}\r\n", manner.refusal).into_bytes();
             }
             let before = store.values.get(*key).map(|(_, now)| now.clone()).unwrap_or_default();
@@ -96,7 +96,7 @@ fn answer(words: &[&str], data: Vec<u8>, store: &Mutex<Store>, manner: Manner) -
         }
         ["get", key] => {
             store.gets += 1;
-            let stale = manner.stale_every > 0 && store.gets % manner.stale_every == 0;
+            let stale = manner.stale_every > 0 && store.gets.is_multiple_of(manner.stale_every);
             match store.values.get(*key) {
                 None => b"END\r\n".to_vec(),
                 Some((before, now)) => {
