@@ -43,6 +43,7 @@ pub fn start(manner: Manner) -> String {
     thread::spawn(move || {
         for stream in listener.incoming() {
             let (stream, store) = (stream.expect("a connection"), Arc::clone(&store));
+            stream.set_nodelay(true).expect("TCP_NODELAY");
             thread::spawn(move || serve(stream, &store, manner));
         }
     });
