@@ -90,7 +90,11 @@ impl<'a, T: Target, C: Clock> Worker<'a, T, C> {
         loop {
             let left = self.plan.ops.map_or(u64::MAX, |ops| ops - self.issued);
             let now = self.clock.now();
-            let over = self.plan.until.is_some_and(|until| now >= until);
+            // What was due before the end and was waited for is sent even if the timer came late.
+            let over = self
+                .plan
+                .until
+                .is_some_and(|until| now >= until && waited_for.is_none_or(|then| then >= until));
             if left == 0 || over || self.stop.load(Ordering::Relaxed) {
                 return None;
             }

@@ -297,28 +297,37 @@ fn pairs_text(report: &Report, style: Style) -> String {
 
 /// Prints the modes side by side, once each has been measured.
 fn compare(out: &mut impl Write, root: &Path, style: Style) -> anyhow::Result<()> {
-    let mut runs = Vec::new();
+    let (mut runs, mut distributions) = (Vec::new(), Vec::new());
     for mode in PAIR_MODES {
-        let path = root.join(format!("performance-{mode}")).join("summary.json");
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error).context(format!("cannot read {}", path.display())),
-        };
+        let folder = root.join(format!("performance-{mode}"));
+        let path = folder.join("summary.json");
+        let Some(text) = read_if_there(&path)? else { return Ok(()) };
         let summary: Summary = serde_json::from_str(&text).with_context(|| {
             format!("{} is no summary of this program; remove it", path.display())
         })?;
         runs.push(summary);
+        distributions.extend(read_if_there(&folder.join("latency.csv"))?);
     }
     if let Ok(runs) = <[Summary; 2]>::try_from(runs) {
+        writeln!(out, "{}", report::comparison_text(&runs, style))?;
+    }
+    if let Ok(distributions) = <[String; 2]>::try_from(distributions) {
         let path = root.join("performance.svg");
-        let picture = report::comparison_svg(&runs).map_err(anyhow::Error::msg)?;
+        let picture = report::comparison_svg(&distributions).map_err(anyhow::Error::msg)?;
         std::fs::write(&path, picture)
             .with_context(|| format!("cannot write {}", path.display()))?;
-        writeln!(out, "{}", report::comparison_text(&runs, style))?;
         writeln!(out, "picture of both: {}", path.display())?;
     }
     Ok(())
+}
+
+/// A file's text; `None` where there is no such file.
+fn read_if_there(path: &Path) -> anyhow::Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).context(format!("cannot read {}", path.display())),
+    }
 }
 
 /// The run's name and its folder, which is made here.

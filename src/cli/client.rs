@@ -190,7 +190,8 @@ fn interactive(client: &mut Client) -> Result<ExitCode, Failure> {
 /// Says what went wrong and, where the connection is of no more use, opens a new one.
 fn recover(client: &mut Client, error: &ClientError) -> Result<(), Failure> {
     let mut text = error.to_string();
-    if error.ends_connection() {
+    // Not after a failure to connect: that has just been tried.
+    if error.ends_connection() && error.certainty() == Certainty::Unknown {
         text += &match client.reconnect() {
             Ok(()) => "\nconnected again".to_owned(),
             Err(again) => format!("\n{again}"),
@@ -209,6 +210,7 @@ fn say(client: &mut Client, line: &str) -> Result<bool, Failure> {
         Words::Send { bytes, reply } => {
             if client.is_broken() {
                 client.reconnect()?;
+                println_or_end("connected again")?;
             }
             if reply {
                 let reply = client.exchange(&bytes, MAX_REPLY)?;

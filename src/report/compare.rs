@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    KindSummary, PERCENTILES, Style, Summary,
+    Kind, Style, Summary,
     format_svg::{Curve, plot},
     table::{Columns, grouped, micros},
 };
@@ -42,31 +42,36 @@ pub fn comparison_text(runs: &[Summary; 2], style: Style) -> String {
     text
 }
 
-/// The picture of the two runs: set and get of each mode, from the percentiles of their summaries.
-pub fn comparison_svg(runs: &[Summary; 2]) -> Result<String, String> {
+/// The picture of the two runs: set and get of each mode, from the texts of their `latency.csv`.
+pub fn comparison_svg(distributions: &[String; 2]) -> Result<String, String> {
     let mut curves = Vec::new();
-    for (run, mode) in runs.iter().zip(PAIR_MODES) {
-        for (name, kind) in [("set", "write"), ("get", "read")] {
-            if let Some(kind) = run.kinds.get(kind).filter(|kind| kind.ops > 0) {
-                curves.push(Curve { name: format!("{mode} {name}"), points: points(kind) });
+    for (text, mode) in distributions.iter().zip(PAIR_MODES) {
+        for (name, kind) in [("set", Kind::Write), ("get", Kind::Read)] {
+            let points = points(text, kind).map_err(|error| error.to_string())?;
+            if !points.is_empty() {
+                curves.push(Curve { name: format!("{mode} {name}"), points });
             }
         }
     }
     plot("alternating writes and reads: latency by percentile", &curves)
 }
 
-/// The percentiles that a run of so many operations can tell apart.
-fn points(kind: &KindSummary) -> Vec<(f64, f64)> {
-    let right = (kind.ops.max(2) as f64).log10();
-    let mut points = vec![(0.0, kind.min_us)];
-    for percentile in PERCENTILES {
-        let x = -(1.0 - percentile / 100.0).log10();
-        if let Some(us) = kind.percentiles_us.get(&format!("p{percentile}"))
-            && x < right
-        {
-            points.push((x, *us));
+/// The points of one kind's curve. 100 % would lie at infinity; the largest value stands where one
+/// operation of all is left.
+fn points(text: &str, kind: Kind) -> Result<Vec<(f64, f64)>, csv::Error> {
+    let mut rows = Vec::new();
+    for row in csv::Reader::from_reader(text.as_bytes()).deserialize() {
+        let (name, us, _, count, percentile): (String, f64, u64, u64, f64) = row?;
+        if name == kind.name() {
+            rows.push((us, count, percentile));
         }
     }
-    points.push((right, kind.max_us));
-    points
+    let all = rows.last().map_or(0, |(_, count, _)| *count);
+    let right = (all.max(2) as f64).log10();
+    let first = rows.first().map(|(us, _, _)| (0.0, *us));
+    let place = |(us, _, percentile): &(f64, u64, f64)| {
+        let left = 1.0 - percentile / 100.0;
+        (if left > 0.0 { -left.log10() } else { right }.clamp(0.0, right), *us)
+    };
+    Ok(first.into_iter().chain(rows.iter().map(place)).collect())
 }

@@ -86,6 +86,7 @@ fn draw<'a>(
     let mut chart = ChartBuilder::on(root)
         .caption(title, text(22))
         .margin(16)
+        .margin_right(44)
         .x_label_area_size(48)
         .y_label_area_size(76)
         .build_cartesian_2d(0.0..right, (low / 1.3..high * 1.3).log_scale())?;
