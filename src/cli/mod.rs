@@ -7,6 +7,7 @@ pub mod bench;
 pub mod client;
 pub mod exit;
 mod generate;
+pub mod servers;
 pub mod usage;
 
 use std::{ffi::OsString, process::ExitCode};

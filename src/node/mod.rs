@@ -1,1 +1,339 @@
-//! (being laid)
+//! One replica: the protocol, the store it delivers into, and the clients that wait.
+//!
+//! A node is as pure as the protocol it runs. Its driver calls an input, then [`Node::finish`], and then
+//! carries out what stands in [`Output`]:
+//!
+//! 1. append [`Output::log`] to the file; where [`Output::log_first`] says so, before any frame leaves;
+//! 2. send the frames of each peer;
+//! 3. hand out each [`Reply`], *after* the log is written (and, with `--sync always`, synced) up to its
+//!    [`Reply::after`]: a replica never answers for what its disk does not hold.
+
+mod catch_up;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::base::{Now, Op, Outcome, ReplicaId, Timestamp};
+use crate::protocol::{Effects, Event, Mode, Protocol, Recovered, Refusal, ReplyAt, Setup, Status};
+use crate::storage::{Batch, Store};
+use crate::wire::peer::{Fetch, Frame};
+use catch_up::Transfer;
+
+/// How often a replica says something on an idle link.
+pub const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// How long a link may be silent before it is given up. Blackholed packets and stopped processes show in
+/// no other way.
+pub const SILENCE: Duration = Duration::from_secs(3);
+
+/// The answer to a client that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply<T> {
+    /// Whom it is for.
+    pub ticket: T,
+    /// How the operation ended.
+    pub outcome: Outcome,
+    /// The offset in the log that has to be written first.
+    pub after: u64,
+}
+
+/// A step in taking over a peer's whole `storage.txt`, done beside the own file until the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InstallStep {
+    /// Begin; whatever was begun before is given up.
+    Begin,
+    /// Whole lines of the peer's file.
+    Lines(Vec<u8>),
+    /// Put the result in the place of the own file, with these own notes, and pass it to
+    /// [`Node::installed`].
+    Finish {
+        /// The present incarnation.
+        incarnation: u64,
+        /// Own messages that are noted and not delivered.
+        pending: Vec<(Timestamp, Vec<u8>)>,
+    },
+    /// Give it up.
+    Abandon,
+}
+
+/// What the driver has to do.
+#[derive(Debug)]
+pub struct Output<T> {
+    /// What to do to `storage.txt`, in order.
+    pub log: Vec<LogWrite>,
+    /// Whether the log must be written before a frame leaves.
+    pub log_first: bool,
+    /// Answers to clients.
+    pub replies: Vec<Reply<T>>,
+    /// Peers that ask for a part of `storage.txt`.
+    pub serve: Vec<(ReplicaId, Fetch)>,
+    /// Links to cut, and why.
+    pub cut: Vec<(ReplicaId, String)>,
+}
+
+/// One thing to do to the log file.
+#[derive(Debug)]
+pub enum LogWrite {
+    /// Append lines.
+    Append(Batch),
+    /// A step of an installation.
+    Install(InstallStep),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Link {
+    up: bool,
+    heard: Duration,
+    spoke: Duration,
+}
+
+/// One replica. `T` is what the driver knows a waiting client by.
+pub struct Node<T> {
+    mode: &'static Mode,
+    me: ReplicaId,
+    replicas: u16,
+    protocol: Box<dyn Protocol>,
+    store: Store,
+    /// The clients that wait for the delivery of own writes, in the order of those writes.
+    waiting: VecDeque<(Timestamp, T)>,
+    links: Vec<Link>,
+    transfer: Option<Transfer>,
+    fx: Effects,
+    output: Output<T>,
+    readable: bool,
+}
+
+impl<T> Node<T> {
+    /// A replica of `mode` (which must be built) with what its disk held.
+    pub fn new(
+        mode: &'static Mode,
+        build: fn(Setup) -> Box<dyn Protocol>,
+        mut setup: Setup,
+        store: Store,
+        pending: Vec<crate::wire::peer::Message>,
+    ) -> Self {
+        setup.recovered = Recovered {
+            position: store.position(),
+            delivered: store.last(),
+            incarnation: store.incarnation(),
+            pending,
+        };
+        Self {
+            mode,
+            me: setup.me,
+            replicas: setup.replicas,
+            readable: store.position() > 0,
+            waiting: VecDeque::new(),
+            links: vec![Link::default(); usize::from(setup.replicas)],
+            transfer: None,
+            fx: Effects::new(setup.replicas),
+            output: Output {
+                log: Vec::new(),
+                log_first: false,
+                replies: Vec::new(),
+                serve: Vec::new(),
+                cut: Vec::new(),
+            },
+            protocol: build(setup),
+            store,
+        }
+    }
+
+    /// Which replica this is.
+    pub fn id(&self) -> ReplicaId {
+        self.me
+    }
+
+    /// The mode it runs.
+    pub fn mode(&self) -> &'static Mode {
+        self.mode
+    }
+
+    /// The store, for local reads.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The store, for what its driver has to tell it about the file.
+    pub fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
+    }
+
+    /// Where its protocol stands.
+    pub fn status(&self) -> Status {
+        self.protocol.status()
+    }
+
+    /// Whether reads can be answered. A replica that started without any data may have answered with data
+    /// before it lost them, so it waits until it is live.
+    pub fn readable(&self) -> bool {
+        self.readable
+    }
+
+    /// Why a write would be refused now, while the replica is not live.
+    pub fn not_live(&self) -> Option<Refusal> {
+        self.protocol.not_live()
+    }
+
+    /// The peers to which a link is up.
+    pub fn linked(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        (0..self.replicas).map(ReplicaId).filter(|id| self.links[id.index()].up)
+    }
+
+    /// How many clients wait for a delivery.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// A client's write. Its answer comes as a [`Reply`] with this ticket, sooner or later or never.
+    ///
+    /// # Errors
+    /// When the write is refused; it has definitely not happened, and no reply will come.
+    pub fn submit(&mut self, now: Now, op: Op, prompt: bool, ticket: T) -> Result<(), Refusal> {
+        match self.mode.reply_at {
+            ReplyAt::Delivery => {
+                let ts = self.protocol.submit(now, op, prompt, &mut self.fx)?;
+                self.waiting.push_back((ts, ticket));
+            }
+            ReplyAt::Submission => {
+                let outcome = self.store.table().preview(&op, now.unix_ms);
+                self.protocol.submit(now, op, prompt, &mut self.fx)?;
+                self.remember();
+                let after = self.store.appended();
+                self.output.replies.push(Reply { ticket, outcome, after });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down own messages before their clients are answered.
+    fn remember(&mut self) {
+        for (ts, bytes) in self.fx.remember.drain(..) {
+            self.store.note_pending(ts, &bytes);
+        }
+    }
+
+    /// A link to `peer` has come up.
+    pub fn connected(&mut self, now: Now, peer: ReplicaId) {
+        self.fx.frames_mut(peer).clear();
+        self.links[peer.index()] =
+            Link { up: true, heard: now.since_start, spoke: now.since_start };
+        self.protocol.connected(peer, &mut self.fx);
+        self.carry_out();
+    }
+
+    /// The link to `peer` is lost, and with it all that was on its way.
+    pub fn disconnected(&mut self, peer: ReplicaId) {
+        self.links[peer.index()].up = false;
+        self.fx.frames_mut(peer).clear();
+        self.abandon_transfer(peer);
+        self.protocol.disconnected(peer, &mut self.fx);
+        self.carry_out();
+    }
+
+    /// A frame has come from `peer`.
+    pub fn receive(&mut self, now: Now, peer: ReplicaId, frame: Frame) {
+        if !self.links[peer.index()].up {
+            return;
+        }
+        self.links[peer.index()].heard = now.since_start;
+        let result = match frame {
+            Frame::Fetch(fetch) => {
+                self.output.serve.push((peer, fetch));
+                Ok(())
+            }
+            Frame::Chunk(chunk) => self.on_chunk(peer, chunk),
+            frame => self
+                .protocol
+                .receive(now, peer, frame, &mut self.fx)
+                .map_err(|violation| violation.to_string()),
+        };
+        if let Err(why) = result {
+            self.output.cut.push((peer, why));
+            self.links[peer.index()].up = false;
+        }
+        if !self.fx.events.is_empty() {
+            self.carry_out();
+        }
+    }
+
+    /// Ends a batch of inputs (or of none, when a deadline has passed) and gathers what is to be done.
+    pub fn finish(&mut self, now: Now) -> &mut Output<T> {
+        self.protocol.finish(now, &mut self.fx);
+        self.carry_out();
+        self.mind_links(now);
+        self.take_log();
+        &mut self.output
+    }
+
+    fn take_log(&mut self) {
+        if self.store.unwritten_bytes() > 0 {
+            self.output.log.push(LogWrite::Append(self.store.take_unwritten()));
+        }
+    }
+
+    /// Carries out what concerns the store and the waiting clients.
+    fn carry_out(&mut self) {
+        self.remember();
+        while let Some(event) = self.fx.events.pop() {
+            match event {
+                Event::CatchUp(source) => self.begin_transfer(source),
+                Event::Live(incarnation) => {
+                    self.store.note_start(incarnation);
+                    self.output.log_first = true;
+                    self.readable = true;
+                }
+            }
+        }
+        let mut delivered = std::mem::take(&mut self.fx.delivered);
+        for message in delivered.drain(..) {
+            let outcome = self.store.execute(message.ts, message.at, &message.op);
+            if message.ts.replica == self.me {
+                self.answer(message.ts, outcome);
+            }
+        }
+        self.fx.delivered = delivered;
+    }
+
+    fn answer(&mut self, ts: Timestamp, outcome: Outcome) {
+        let after = self.store.appended();
+        while let Some((front, _)) = self.waiting.front()
+            && *front <= ts
+        {
+            if let Some((front, ticket)) = self.waiting.pop_front()
+                && front == ts
+            {
+                self.output.replies.push(Reply { ticket, outcome, after });
+            }
+        }
+    }
+
+    /// Speaks on idle links and gives up silent ones.
+    fn mind_links(&mut self, now: Now) {
+        for peer in (0..self.replicas).map(ReplicaId) {
+            let link = &mut self.links[peer.index()];
+            if !link.up {
+                continue;
+            }
+            if now.since_start > link.heard + SILENCE {
+                link.up = false;
+                let why = format!("silent for {} s", SILENCE.as_secs());
+                self.output.cut.push((peer, why));
+            } else if now.since_start >= link.spoke + HEARTBEAT {
+                link.spoke = now.since_start;
+                self.fx.send(peer, &Frame::Heartbeat);
+            }
+        }
+    }
+
+    /// The encoded frames for one peer, to be taken by the driver.
+    pub fn frames_mut(&mut self, to: ReplicaId) -> &mut Vec<u8> {
+        self.fx.frames_mut(to)
+    }
+
+    /// When [`Node::finish`] has something to do by itself.
+    pub fn deadline(&self) -> Option<Duration> {
+        let beat = self.links.iter().filter(|l| l.up).map(|l| l.spoke + HEARTBEAT).min();
+        [self.protocol.deadline(), beat].into_iter().flatten().min()
+    }
+}

@@ -75,7 +75,9 @@ pub enum Refusal {
         waiting_for: Vec<ReplicaId>,
     },
     /// Too many writes wait for an absent replica.
-    #[error("backlog full: {writes} writes wait for every replica to acknowledge; the write was not accepted")]
+    #[error(
+        "backlog full: {writes} writes wait for every replica to acknowledge; the write was not accepted"
+    )]
     BacklogFull {
         /// How many wait.
         writes: usize,
@@ -111,7 +113,9 @@ pub enum Violation {
         last: Timestamp,
     },
     /// The two replicas delivered different writes at one position.
-    #[error("has {theirs} at position {position}, where this replica has {ours}; the stores have diverged")]
+    #[error(
+        "has {theirs} at position {position}, where this replica has {ours}; the stores have diverged"
+    )]
     Diverged {
         /// The position.
         position: u64,

@@ -1,1 +1,466 @@
-//! (being laid)
+//! The threaded runtime: runs [`crate::node`] with real threads, sockets and files.
+//!
+//! Each replica has a client-port thread and a broadcast-port thread. Their children are the sessions (one
+//! a client), the links (one a peer, reading), and for what must wait: a writer thread a link (for a
+//! peer that takes no data), a disk thread (syncs, compaction) and a timer. See [`replica`] for how they
+//! share the node.
+
+mod broadcast_port;
+mod client_port;
+mod disk;
+mod link;
+mod ports;
+mod replica;
+mod session;
+mod slot;
+mod stats;
+mod sync;
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use thiserror::Error;
+
+use crate::base::{Limits, Op, Outcome, ReplicaId, StoreRule, Value};
+use crate::node::Node;
+use crate::protocol::{Backlog, Mode, Recovered, Setup};
+use crate::storage::StorageError;
+use crate::wire::Failure;
+use crate::wire::peer::Message;
+use replica::{Clock, Replica};
+use slot::Slot;
+
+/// When a write counts as kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// After fdatasync: it survives the loss of power. One fdatasync serves all that wait.
+    Always,
+    /// When it is in the file: it survives the death of the process. Synced every 10 ms behind the reply.
+    Batch,
+    /// When it is in the file; the system syncs when it likes.
+    Os,
+}
+
+impl FromStr for SyncPolicy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "always" => Ok(Self::Always),
+            "batch" => Ok(Self::Batch),
+            "os" => Ok(Self::Os),
+            other => Err(format!("expected always, batch or os, found {other}")),
+        }
+    }
+}
+
+impl fmt::Display for SyncPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Always => "always",
+            Self::Batch => "batch",
+            Self::Os => "os",
+        })
+    }
+}
+
+/// What a replica runs with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The consistency mode.
+    pub mode: &'static Mode,
+    /// How many replicas there are.
+    pub replicas: u16,
+    /// How long a write that could be delivered waits before it is.
+    pub write_delay: Duration,
+    /// How long a client waits for the outcome of its write, beyond the write delay.
+    pub write_timeout: Duration,
+    /// When a write counts as kept.
+    pub sync: SyncPolicy,
+    /// The bounds on requests.
+    pub limits: Limits,
+    /// The most clients of one replica at a time.
+    pub max_connections: usize,
+    /// The bound on own undelivered writes.
+    pub backlog: Backlog,
+    /// Memory for large requests of all sessions of one replica together, in bytes.
+    pub request_memory: usize,
+    /// Seeds the hash tables; different in every process, so that no client can prepare collisions.
+    pub hash_seed: u64,
+    /// Where each replica's broadcast port is, by replica: `HOST:PORT`. Filled in by [`Host::start`] for the
+    /// replicas that it hosts itself.
+    pub broadcast_addresses: Vec<String>,
+}
+
+impl Settings {
+    /// The defaults of a mode with three replicas.
+    pub fn new(mode: &'static Mode) -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        Self {
+            mode,
+            replicas: 3,
+            write_delay: Duration::ZERO,
+            write_timeout: Duration::from_secs(5),
+            sync: SyncPolicy::Batch,
+            limits: Limits::default(),
+            max_connections: 10_000,
+            backlog: Backlog::default(),
+            request_memory: 256 * 1024 * 1024,
+            hash_seed: RandomState::new().hash_one(0),
+            broadcast_addresses: Vec::new(),
+        }
+    }
+}
+
+/// A value to be written where there is no such key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitialValue {
+    /// The key.
+    pub key: Box<[u8]>,
+    /// The value.
+    pub data: Box<[u8]>,
+}
+
+/// One replica to be hosted by this process.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Which.
+    pub id: ReplicaId,
+    /// The host to listen on.
+    pub host: String,
+    /// The client port; 0 lets the system choose.
+    pub client_port: u16,
+    /// The broadcast port; 0 lets the system choose.
+    pub broadcast_port: u16,
+    /// The folder of its `storage.txt`.
+    pub folder: PathBuf,
+}
+
+/// Why replicas cannot be started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The mode is not built.
+    #[error("consistency mode {0} is not built yet")]
+    NotBuilt(&'static str),
+    /// A port cannot be had.
+    #[error(
+        "replica {id}: cannot listen on {what} {host}:{port} (is another server running there?)"
+    )]
+    Port {
+        /// The replica.
+        id: ReplicaId,
+        /// Which of its ports.
+        what: &'static str,
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Why.
+        source: io::Error,
+    },
+    /// The store cannot be used.
+    #[error("replica {id}")]
+    Store {
+        /// The replica.
+        id: ReplicaId,
+        /// Why.
+        source: StorageError,
+    },
+    /// A thread cannot be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+}
+
+/// Something that the one who started a host wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A replica can no longer write its disk and has stopped.
+    Failed(ReplicaId, String),
+    /// The process is asked to stop.
+    Stop,
+}
+
+/// A replica that runs.
+struct Running {
+    replica: Arc<Replica>,
+    clients: SocketAddr,
+    broadcast: SocketAddr,
+    storage: PathBuf,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// The replicas that run in this process.
+pub struct Host {
+    running: Vec<Running>,
+    notices: Receiver<Notice>,
+    notify: Sender<Notice>,
+}
+
+/// Where a running replica can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Which replica.
+    pub id: ReplicaId,
+    /// Its client port.
+    pub clients: SocketAddr,
+    /// Its broadcast port.
+    pub broadcast: SocketAddr,
+    /// Its store.
+    pub storage: PathBuf,
+}
+
+impl Host {
+    /// Opens the stores, takes all ports and starts the threads of these replicas. Nothing is served
+    /// unless all of it succeeds.
+    ///
+    /// # Errors
+    /// A port that is taken, a store that cannot be opened or is damaged, a mode that is not built.
+    pub fn start(mut settings: Settings, places: &[Place]) -> Result<Self, StartError> {
+        let build = settings.mode.build.ok_or(StartError::NotBuilt(settings.mode.name))?;
+        let (notify, notices) = unbounded();
+        let mut ports = Vec::new();
+        for place in places {
+            let clients = listen(place, "client port", place.client_port)?;
+            let broadcast = listen(place, "broadcast port", place.broadcast_port)?;
+            // Port 0 is a port of the system's choice: the others have to be told.
+            let address = broadcast.local_addr().map_err(StartError::Thread)?;
+            settings.broadcast_addresses[place.id.index()] = address.to_string();
+            ports.push((clients, broadcast));
+        }
+        settings.request_memory = settings.request_memory.max(4 * settings.limits.max_value);
+        let clock = Clock::start();
+        let mut opened = Vec::new();
+        for place in places {
+            opened.push(
+                disk::open(&place.folder, &settings)
+                    .map_err(|source| StartError::Store { id: place.id, source })?,
+            );
+        }
+        let mut running = Vec::new();
+        for ((place, (clients, broadcast)), store) in places.iter().zip(ports).zip(opened) {
+            let setup = Setup {
+                me: place.id,
+                replicas: settings.replicas,
+                write_delay: settings.write_delay,
+                remember_own: settings.mode.reply_at == crate::protocol::ReplyAt::Submission,
+                backlog: settings.backlog,
+                recovered: Recovered::default(),
+            };
+            let node = Node::new(settings.mode, build, setup, store.store, store.pending);
+            let replica =
+                Replica::new(place.id, settings.clone(), clock, node, store.disk, notify.clone());
+            running.push(Running::start(Arc::new(replica), clients, broadcast, &place.folder)?);
+        }
+        Ok(Self { running, notices, notify })
+    }
+
+    /// Where the replicas can be reached.
+    pub fn addresses(&self) -> Vec<Address> {
+        let address = |r: &Running| Address {
+            id: r.replica.id,
+            clients: r.clients,
+            broadcast: r.broadcast,
+            storage: r.storage.clone(),
+        };
+        self.running.iter().map(address).collect()
+    }
+
+    /// What can be sent to be received by [`Host::wait`]: a signal handler's way in.
+    pub fn notifier(&self) -> Sender<Notice> {
+        self.notify.clone()
+    }
+
+    /// Waits for the next notice; a replica that failed is stopped already.
+    pub fn wait(&mut self) -> Notice {
+        // The host holds a sender itself, so the channel cannot be closed.
+        let notice = self.notices.recv().unwrap_or(Notice::Stop);
+        if let Notice::Failed(id, _) = &notice
+            && let Some(at) = self.running.iter().position(|r| r.replica.id == *id)
+        {
+            stop_all(vec![self.running.remove(at)]);
+        }
+        notice
+    }
+
+    /// How many replicas still run.
+    pub fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Whether none runs any more.
+    pub fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Waits until all hosted replicas take writes.
+    pub fn wait_live(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        self.running.iter().all(|r| r.replica.wait_live(deadline))
+    }
+
+    /// Writes initial values as soon as the first hosted replica takes writes, in the background: the
+    /// replicas of other processes may come much later.
+    pub fn init_when_live(&self, values: Vec<InitialValue>) {
+        let Some(first) = self.running.first() else { return };
+        if values.is_empty() {
+            return;
+        }
+        let replica = Arc::clone(&first.replica);
+        let spawned =
+            thread::Builder::new().name(format!("r{}-init", replica.id)).spawn(move || {
+                while !replica.stopping() {
+                    if replica.wait_live(Instant::now() + Duration::from_secs(1)) {
+                        for failure in
+                            submit_initial(&replica, &values).into_iter().filter_map(Result::err)
+                        {
+                            tracing::warn!("replica {}: initial value: {failure}", replica.id);
+                        }
+                        return;
+                    }
+                }
+            });
+        if let Err(error) = spawned {
+            tracing::warn!("cannot start a thread for the initial values: {error}");
+        }
+    }
+
+    /// Writes initial values where there is no such key, through the first hosted replica, in the order
+    /// that all replicas share and without the write delay. Waits until all hosted replicas have them.
+    ///
+    /// # Errors
+    /// What a client would have been told.
+    pub fn init(&self, values: &[InitialValue]) -> Result<(), String> {
+        let Some(first) = self.running.first() else { return Ok(()) };
+        for result in submit_initial(&first.replica, values) {
+            result.map_err(|failure| failure.to_string())?;
+        }
+        let deadline = Instant::now() + first.replica.settings.write_timeout;
+        let all_have = |r: &Running| {
+            values.iter().all(|InitialValue { key, .. }| {
+                r.replica.look(|node, now| node.store().table().get(key, now.unix_ms).is_some())
+            })
+        };
+        while !self.running.iter().all(all_have) {
+            if Instant::now() > deadline {
+                return Err("the initial values have not reached all replicas in time".to_owned());
+            }
+            first.replica.pause(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Stops all replicas: no new connection, sessions ended, stores written and synced.
+    pub fn stop(self) {
+        stop_all(self.running);
+    }
+}
+
+/// Has initial values written where there is no such key, without the write delay.
+fn submit_initial(replica: &Replica, values: &[InitialValue]) -> Vec<Result<Outcome, Failure>> {
+    let store = |InitialValue { key, data }: &InitialValue| Op::Store {
+        key: key.clone(),
+        value: Value { data: data.clone(), ..Value::default() },
+        rule: StoreRule::IfAbsent,
+    };
+    replica.execute(&Arc::new(Slot::default()), &mut values.iter().map(store).collect(), true)
+}
+
+fn listen(place: &Place, what: &'static str, port: u16) -> Result<TcpListener, StartError> {
+    ports::bind(&place.host, port).map_err(|source| StartError::Port {
+        id: place.id,
+        what,
+        host: place.host.clone(),
+        port,
+        source,
+    })
+}
+
+impl Running {
+    fn start(
+        replica: Arc<Replica>,
+        clients: TcpListener,
+        broadcast: TcpListener,
+        folder: &Path,
+    ) -> Result<Self, StartError> {
+        let mut running = Self {
+            clients: clients.local_addr().map_err(StartError::Thread)?,
+            broadcast: broadcast.local_addr().map_err(StartError::Thread)?,
+            storage: folder.join("storage.txt"),
+            threads: Vec::new(),
+            replica: Arc::clone(&replica),
+        };
+        running.spawn("broadcast-port", move |r| broadcast_port::listen(r, &broadcast))?;
+        running.spawn("client-port", move |r| client_port::listen(r, &clients))?;
+        running.spawn("disk", |r| r.run_disk())?;
+        running.spawn("compaction", |r| r.run_compaction())?;
+        running.spawn("timer", |r| r.run_timer())?;
+        for peer in replica.peers() {
+            running.spawn("link-out", move |r| r.link(peer).write_blocked())?;
+            if peer < replica.id {
+                running.spawn("link-in", move |r| broadcast_port::keep_dialing(r, peer))?;
+            }
+        }
+        Ok(running)
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        body: impl FnOnce(&Arc<Replica>) + Send + 'static,
+    ) -> Result<(), StartError> {
+        let replica = Arc::clone(&self.replica);
+        let thread = thread::Builder::new()
+            .name(format!("r{}-{name}", replica.id))
+            .spawn(move || body(&replica))
+            .map_err(StartError::Thread)?;
+        self.threads.push(thread);
+        Ok(())
+    }
+}
+
+/// Stops replicas together, so that none waits for another that is gone.
+fn stop_all(running: Vec<Running>) {
+    for r in &running {
+        r.replica.stop.store(true, Ordering::Release);
+        r.replica.wake_all();
+        for port in [r.clients, r.broadcast] {
+            // Ends the wait in `accept`; if it fails, nothing waits there any more.
+            let _ = TcpStream::connect_timeout(&reachable(port), Duration::from_millis(200));
+        }
+    }
+    let deadline = Instant::now() + Duration::from_millis(500);
+    for r in running {
+        r.replica.sessions.end_all(deadline);
+        for thread in r.threads {
+            // A thread that panicked has said so on stderr.
+            let _ = thread.join();
+        }
+        r.replica.disk.close();
+    }
+}
+
+/// An address to reach a listener by: one that listens everywhere is reached over loopback.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+/// A store that has been opened, and what goes with it.
+struct Opened {
+    store: crate::storage::Store,
+    pending: Vec<Message>,
+    disk: disk::Disk,
+}

@@ -88,7 +88,7 @@ pub struct Greeting {
 }
 
 /// What a replica tells a peer when a link comes up: enough for both to send what the other lacks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hello {
     /// How many writes it has delivered.
     pub position: u64,
@@ -96,10 +96,9 @@ pub struct Hello {
     pub delivered: Timestamp,
     /// Its Lamport time.
     pub clock: u64,
-    /// How far it has the receiver's stream.
-    pub have_yours: StreamPlace,
-    /// How far it knows its own stream; a replica that lost its memory knows less than its peers.
-    pub have_mine: StreamPlace,
+    /// How far it has the stream of each replica, its own included: one that lost its memory knows less
+    /// of what it once said than its peers do.
+    pub have: Vec<StreamPlace>,
 }
 
 /// A request for the part of `storage.txt` behind a position.
@@ -148,8 +147,9 @@ pub enum Frame {
     },
     /// The sender has delivered every message up to this timestamp.
     Delivered(Timestamp),
-    /// The sender has sent all that the receiver lacked when its hello arrived.
-    Synced,
+    /// The sender has sent all that it held undelivered and the receiver's hello lacked; what it had
+    /// delivered by then are the writes up to this position.
+    Synced(u64),
     /// Asks for a part of `storage.txt`.
     Fetch(Fetch),
     /// A part of `storage.txt`.
@@ -245,8 +245,8 @@ impl Frame {
                 out.extend_from_slice(&h.position.to_le_bytes());
                 put_ts(out, h.delivered);
                 out.extend_from_slice(&h.clock.to_le_bytes());
-                put_place(out, h.have_yours);
-                put_place(out, h.have_mine);
+                out.extend_from_slice(&(h.have.len() as u16).to_le_bytes());
+                h.have.iter().for_each(|place| put_place(out, *place));
             }),
             Frame::Write(message) => put_write(out, message),
             Frame::Ack { origin, through } => framed(out, KIND_ACK, |out| {
@@ -254,7 +254,9 @@ impl Frame {
                 put_place(out, *through);
             }),
             Frame::Delivered(ts) => framed(out, KIND_DELIVERED, |out| put_ts(out, *ts)),
-            Frame::Synced => framed(out, KIND_SYNCED, |_| ()),
+            Frame::Synced(position) => framed(out, KIND_SYNCED, |out| {
+                out.extend_from_slice(&position.to_le_bytes());
+            }),
             Frame::Fetch(f) => framed(out, KIND_FETCH, |out| {
                 out.extend_from_slice(&f.generation.to_le_bytes());
                 out.extend_from_slice(&f.offset.to_le_bytes());
@@ -297,15 +299,12 @@ impl Frame {
                 position: r.u64()?,
                 delivered: take_ts(&mut r)?,
                 clock: r.u64()?,
-                have_yours: take_place(&mut r)?,
-                have_mine: take_place(&mut r)?,
+                have: (0..r.u16()?).map(|_| take_place(&mut r)).collect::<Result<_, _>>()?,
             }),
             KIND_WRITE => Frame::Write(take_message(&mut r)?),
-            KIND_ACK => {
-                Frame::Ack { origin: ReplicaId(r.u16()?), through: take_place(&mut r)? }
-            }
+            KIND_ACK => Frame::Ack { origin: ReplicaId(r.u16()?), through: take_place(&mut r)? },
             KIND_DELIVERED => Frame::Delivered(take_ts(&mut r)?),
-            KIND_SYNCED => Frame::Synced,
+            KIND_SYNCED => Frame::Synced(r.u64()?),
             KIND_FETCH => {
                 Frame::Fetch(Fetch { generation: r.u64()?, offset: r.u64()?, after: r.u64()? })
             }

@@ -27,15 +27,18 @@
 //! # Lost links, lost memories
 //!
 //! TCP connections break, and a killed replica loses all but its `storage.txt`. When a link comes up, both
-//! sides say [`Hello`]: how much they have delivered and how far they have each other's stream. Each
-//! then sends what the other lacks, its acknowledgements, and [`Frame::Synced`]. A replica that has
-//! started acknowledges, originates and delivers nothing until
+//! sides say [`Hello`]: how much they have delivered and how far they have each replica's stream. Each
+//! then sends all that it holds undelivered and the other lacks, its acknowledgements, and
+//! [`Frame::Synced`] with the position it has delivered up to. A replica that has started acknowledges,
+//! originates and delivers nothing until
 //!
 //! 1. it is synced with *every* peer, so its clock is past everything it acknowledged in its earlier life,
 //!    it has again the own messages that any peer holds (and sends them on to the others), and
 //! 2. it has fetched the deliveries it missed out of the most advanced peer's `storage.txt`.
 //!
-//! Then it is *live*, in a new incarnation. A message is delivered only when all had acknowledged it, so
+//! Then it is *live*, in a new incarnation. Its acknowledgements of an earlier life still count, and safely
+//! so: a peer that could deliver by them had delivered the message, or held it, when it said `Synced`; and
+//! an acknowledgement of a message that the peer did not hold then is struck off. A message is delivered only when all had acknowledged it, so
 //! the delivered messages of all replicas are prefixes of one sequence, and one surviving copy of the
 //! longest is enough. The rule 'from every peer' costs availability only where two replicas are away.
 //!
@@ -52,7 +55,6 @@ use crate::base::{LamportClock, Now, Op, ReplicaId, Timestamp};
 use crate::wire::peer::{Frame, Hello, Message, StreamPlace};
 use pending::{PendingMessages, weight};
 use sync::{Peer, Phase};
-
 
 /// One replica's share in total-order broadcast.
 #[derive(Debug)]
@@ -104,9 +106,13 @@ impl TotalOrder {
         self.setup.me
     }
 
+    fn everyone(&self) -> impl Iterator<Item = ReplicaId> + use<> {
+        (0..self.setup.replicas).map(ReplicaId)
+    }
+
     fn others(&self) -> impl Iterator<Item = ReplicaId> + use<> {
         let me = self.me();
-        (0..self.setup.replicas).map(ReplicaId).filter(move |id| *id != me)
+        self.everyone().filter(move |id| *id != me)
     }
 
     fn open_peers(&self) -> impl Iterator<Item = ReplicaId> + '_ {
@@ -185,8 +191,7 @@ impl Protocol for TotalOrder {
             position: self.position,
             delivered: self.delivered,
             clock: self.clock.time(),
-            have_yours: self.pending.received(peer),
-            have_mine: self.pending.received(self.me()),
+            have: self.everyone().map(|origin| self.pending.received(origin)).collect(),
         };
         fx.send(peer, &Frame::Hello(hello));
     }
@@ -214,8 +219,7 @@ impl Protocol for TotalOrder {
             return Err(Refusal::TooLarge);
         }
         let ts = self.clock.tick();
-        let message =
-            Message { ts, incarnation: self.incarnation, at: now.unix_ms, prompt, op };
+        let message = Message { ts, incarnation: self.incarnation, at: now.unix_ms, prompt, op };
         self.broadcast(&message, fx);
         if self.setup.remember_own {
             let mut bytes = Vec::new();
@@ -246,8 +250,10 @@ impl Protocol for TotalOrder {
                 self.pending.acknowledge_delivered(peer, ts, now.since_start);
                 Ok(())
             }
-            Frame::Synced => {
-                self.peers[peer.index()].synced = true;
+            Frame::Synced(position) => {
+                let state = &mut self.peers[peer.index()];
+                state.synced = true;
+                state.position = position;
                 self.advance(fx);
                 Ok(())
             }

@@ -128,6 +128,15 @@ impl PendingMessages {
         }
     }
 
+    /// Strikes off what `peer` has acknowledged before it came here. If it still holds those messages, it
+    /// will say so again; if it has restarted, it may not hold them any more.
+    pub(super) fn strike_early_acks(&mut self, peer: ReplicaId) {
+        for stream in &mut self.streams {
+            let acked = &mut stream.acked_by[peer.index()];
+            *acked = (*acked).min(stream.received);
+        }
+    }
+
     /// Counts the acknowledgement of `peer` for all that it has delivered: it holds everything up to `ts`.
     pub(super) fn acknowledge_delivered(&mut self, peer: ReplicaId, ts: Timestamp, now: Duration) {
         self.delivered_by[peer.index()] = ts;

@@ -21,7 +21,7 @@ pub(super) struct Peer {
     pub(super) open: bool,
     /// Everything this replica lacked has come from it, at least once since the start.
     pub(super) synced: bool,
-    /// How many writes it had delivered at its last hello.
+    /// How many writes it had delivered when it last said that it was synced.
     pub(super) position: u64,
 }
 
@@ -33,6 +33,9 @@ impl TotalOrder {
         hello: Hello,
         fx: &mut Effects,
     ) -> Result<(), Violation> {
+        if hello.have.len() != usize::from(self.setup.replicas) {
+            return Err(Violation::Unexpected("hello of another number of replicas"));
+        }
         if hello.position == self.position && hello.delivered != self.delivered {
             return Err(Violation::Diverged {
                 position: self.position,
@@ -42,22 +45,20 @@ impl TotalOrder {
         }
         self.clock.observe(hello.clock);
         // A life of this replica that the peer remembers and the disk does not.
-        self.incarnation = self.incarnation.max(hello.have_yours.incarnation);
+        self.incarnation = self.incarnation.max(hello.have[self.me().index()].incarnation);
+        self.pending.strike_early_acks(peer);
         self.pending.acknowledge_delivered(peer, hello.delivered, now.since_start);
-        let state = &mut self.peers[peer.index()];
-        state.open = true;
-        state.position = hello.position;
+        self.peers[peer.index()].open = true;
 
-        for message in self.pending.of(self.me(), hello.have_yours) {
-            fx.send_write(peer, message);
-        }
-        for message in self.pending.of(peer, hello.have_mine) {
-            fx.send_write(peer, message);
+        for origin in self.everyone() {
+            for message in self.pending.of(origin, hello.have[origin.index()]) {
+                fx.send_write(peer, message);
+            }
         }
         if self.phase == Phase::Live {
             self.announce(peer, fx);
         }
-        fx.send(peer, &Frame::Synced);
+        fx.send(peer, &Frame::Synced(self.position));
         Ok(())
     }
 
@@ -96,8 +97,7 @@ impl TotalOrder {
     }
 
     fn become_live(&mut self, fx: &mut Effects) {
-        self.incarnation =
-            self.incarnation.max(self.pending.received(self.me()).incarnation) + 1;
+        self.incarnation = self.incarnation.max(self.pending.received(self.me()).incarnation) + 1;
         self.phase = Phase::Live;
         fx.events.push(Event::Live(self.incarnation));
         for origin in self.others() {

@@ -1,0 +1,198 @@
+//! `servers`: hosts replicas.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::{exit, usage};
+use crate::base::{Limits, limits};
+use crate::labs::replicas::{Lab, LabError, members_from, members_on};
+use crate::protocol::{self, Backlog, MODES};
+use crate::runtime::{InitialValue, Notice, Settings, StartError, SyncPolicy};
+
+const EXAMPLES: &str = "\
+Examples:
+  servers --consistency=sequential --init x=0
+  servers --consistency=eventual --write-delay 5s
+  servers --consistency=sequential --only 2        # one replica a process: start 0, 1 and 2
+  printf 'set x 2\\n42\\nget x\\nquit\\n' | nc 127.0.0.1 9889";
+
+/// Hosts replicas: three in this process, on ports 9889.. (clients) and 10052.. (broadcast).
+#[derive(Debug, Parser)]
+#[command(name = "servers", version, after_help = EXAMPLES)]
+pub struct Arguments {
+    /// What the replicas promise: eventual or sequential.
+    #[arg(long, value_name = "MODE")]
+    consistency: String,
+    /// How many replicas there are.
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    replicas: u16,
+    /// Where to listen; other hosts can only reach what does not listen on loopback.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// The client port of replica 0; replica I has this plus I. 0 lets the system choose.
+    #[arg(long, default_value_t = 9889, value_name = "PORT")]
+    client_port: u16,
+    /// The broadcast port of replica 0; replica I has this plus I. 0 lets the system choose.
+    #[arg(long, default_value_t = 10052, value_name = "PORT")]
+    broadcast_port: u16,
+    /// The folder of the stores; replica I has DIR/I/storage.txt.
+    #[arg(long, default_value = "replicas", value_name = "DIR")]
+    data: PathBuf,
+    /// Writes VALUE to KEY where the store has no such key. May be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_init)]
+    init: Vec<InitialValue>,
+    /// Sleeps before a delivered write is applied.
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = parse_time)]
+    write_delay: Duration,
+    /// How long a client waits for the outcome of a write, beyond the write delay.
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = parse_time)]
+    write_timeout: Duration,
+    /// When a write counts as kept: always (after fdatasync), batch (synced 10 ms behind the reply) or os.
+    #[arg(long, default_value = "batch", value_name = "POLICY")]
+    sync: SyncPolicy,
+    /// Hosts replica I alone in this process; the others run elsewhere.
+    #[arg(long, value_name = "I")]
+    only: Option<u16>,
+    /// Reads where each replica lives from a TOML file.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["replicas", "host", "client_port", "broadcast_port"])]
+    cluster: Option<PathBuf>,
+    /// The longest value in bytes.
+    #[arg(long, default_value_t = limits::DEFAULT_MAX_VALUE, value_name = "BYTES", value_parser = parse_max_value)]
+    max_value: usize,
+    /// The most clients of one replica at a time.
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    max_connections: usize,
+    /// How many writes of one replica may wait for the others to acknowledge.
+    #[arg(long, default_value_t = Backlog::default().writes, value_name = "N")]
+    backlog: usize,
+}
+
+/// The program `servers`: parses its arguments and serves until it is told to stop.
+pub fn servers(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let parsed: Arguments = match usage::parse(arguments.clone()) {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
+    };
+    log_to_stderr();
+    match serve(parsed) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_usage(&error) => {
+            usage::wrong_usage::<Arguments>(&error.to_string(), &arguments)
+        }
+        Err(error) => exit::finish("servers", Err(error)),
+    }
+}
+
+/// Whether other arguments would help.
+fn is_usage(error: &anyhow::Error) -> bool {
+    match error.downcast_ref::<LabError>() {
+        Some(
+            LabError::Count(_)
+            | LabError::Only { .. }
+            | LabError::UnknownPort
+            | LabError::Ports { .. }
+            | LabError::Start(StartError::NotBuilt(_)),
+        ) => true,
+        Some(_) => false,
+        None => error.downcast_ref::<io::Error>().is_none(),
+    }
+}
+
+fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    let mode = protocol::mode(&arguments.consistency).ok_or_else(|| {
+        let names: Vec<&str> = MODES.iter().map(|mode| mode.name).collect();
+        let (names, found) = (names.join(", "), &arguments.consistency);
+        anyhow::anyhow!("expected --consistency to be one of {names}, found {found}")
+    })?;
+    let members = match &arguments.cluster {
+        Some(path) => members_from(path)?,
+        None => members_on(
+            &arguments.host,
+            arguments.replicas,
+            arguments.client_port,
+            arguments.broadcast_port,
+        )?,
+    };
+    if let Some(InitialValue { key, .. }) = arguments.init.iter().find(|value| !is_key(&value.key))
+    {
+        let key = String::from_utf8_lossy(key);
+        anyhow::bail!("expected a key of 1 to {} bytes for --init, found {key:?}", limits::MAX_KEY);
+    }
+    // Thousands of clients need as many file descriptors; what cannot be had shows when they come.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let settings = Settings {
+        mode,
+        replicas: u16::try_from(members.len()).unwrap_or(u16::MAX),
+        write_delay: arguments.write_delay,
+        write_timeout: arguments.write_timeout,
+        sync: arguments.sync,
+        limits: Limits { max_value: arguments.max_value },
+        max_connections: arguments.max_connections,
+        backlog: Backlog { writes: arguments.backlog, ..Backlog::default() },
+        ..Settings::new(mode)
+    };
+    let lab =
+        Lab { members, only: arguments.only, data: arguments.data, init: arguments.init, settings };
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let handle = signals.handle();
+    lab.run(&mut io::stdout().lock(), move |notify| {
+        std::thread::spawn(move || {
+            if signals.forever().next().is_some() {
+                // If the host is gone already, there is nothing left to stop.
+                let _ = notify.send(Notice::Stop);
+            }
+        });
+    })?;
+    handle.close();
+    Ok(())
+}
+
+fn log_to_stderr() {
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(colours)
+        .with_target(false)
+        .init();
+}
+
+fn is_key(key: &[u8]) -> bool {
+    !key.is_empty() && key.len() <= limits::MAX_KEY
+}
+
+fn parse_init(text: &str) -> Result<InitialValue, String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, for example x=0")?;
+    Ok(InitialValue { key: key.as_bytes().into(), data: value.as_bytes().into() })
+}
+
+/// `5s`, `150ms`, `1m 30s`; a plain number is seconds.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Ok(Duration::from_secs(seconds.into()));
+    }
+    let time = humantime::parse_duration(text)
+        .map_err(|error| format!("expected a time such as 5s or 150ms: {error}"))?;
+    // Beyond a day it is a slip of the pen, and sums of times must not overflow.
+    if time > Duration::from_secs(24 * 3600) {
+        return Err("expected a time of at most a day".to_owned());
+    }
+    Ok(time)
+}
+
+fn parse_max_value(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(bytes) if (1..=limits::HIGHEST_MAX_VALUE).contains(&bytes) => Ok(bytes),
+        _ => Err(format!("expected 1 to {} bytes", limits::HIGHEST_MAX_VALUE)),
+    }
+}

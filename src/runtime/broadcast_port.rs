@@ -1,0 +1,259 @@
+//! The broadcast port: where peers connect, and the threads that dial the peers of lower number.
+//!
+//! Every pair of replicas shares one connection; the one with the higher number dials, again and again
+//! until it succeeds. Both sides open with [`peer::PREFACE`] and a greeting, so that a stray connection
+//! is told from a peer by its first bytes, and replicas of different clusters or modes do not mix.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tracing::{debug, warn};
+
+use super::ports::{self, accept_loop};
+use super::replica::Replica;
+use crate::base::ReplicaId;
+use crate::wire::peer::{self, Frame, FrameError, Greeting};
+
+/// How long a connection may take to greet.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a dial may take.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long after a failed dial, or a lost link, the next is tried.
+const REDIAL: Duration = Duration::from_millis(50);
+
+/// How many connections may be greeting at once; further ones are closed.
+const MAX_GREETING: usize = 64;
+
+/// How much is read at once.
+const READ_SIZE: usize = 64 * 1024;
+
+/// Why a connection on the broadcast port is cut.
+#[derive(Debug, Error)]
+enum LinkError {
+    #[error("does not speak the peer protocol")]
+    NotAPeer,
+    #[error(
+        "greets as replica {from} to replica {to} of {replicas} ({mode}); this is replica {me} of {ours} ({our_mode})"
+    )]
+    WrongCluster {
+        from: ReplicaId,
+        to: ReplicaId,
+        replicas: u16,
+        mode: String,
+        me: ReplicaId,
+        ours: u16,
+        our_mode: &'static str,
+    },
+    #[error("sent {0}")]
+    Frame(#[from] FrameError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// The body of the broadcast-port thread.
+pub(super) fn listen(replica: &Arc<Replica>, listener: &TcpListener) {
+    let greeting = Arc::new(AtomicUsize::new(0));
+    accept_loop(replica, listener, "broadcast port", |stream| {
+        if greeting.load(Ordering::Relaxed) >= MAX_GREETING {
+            return;
+        }
+        greeting.fetch_add(1, Ordering::Relaxed);
+        let count = Arc::clone(&greeting);
+        let replica = Arc::clone(replica);
+        let name = format!("r{}-link-in", replica.id);
+        let spawned = thread::Builder::new().name(name).spawn(move || {
+            let from = stream.peer_addr();
+            let greeted = accept_peer(&replica, &stream);
+            count.fetch_sub(1, Ordering::Relaxed);
+            let result = greeted.and_then(|peer| run_link(&replica, peer, stream));
+            if let Err(error) = result
+                && !replica.stopping()
+            {
+                let from = from.map_or_else(|_| "unknown address".to_owned(), |a| a.to_string());
+                report(&replica, &format!("peer connection from {from}"), &error);
+            }
+        });
+        if let Err(error) = spawned {
+            greeting.fetch_sub(1, Ordering::Relaxed);
+            warn!("cannot start a thread for a peer: {error}");
+        }
+    });
+}
+
+/// Connections that merely end are normal where replicas come and go; all else is worth a line.
+fn report(replica: &Replica, what: &str, error: &LinkError) {
+    match error {
+        LinkError::Io(error) => debug!("replica {}: {what}: {error}", replica.id),
+        _ => warn!("replica {}: cut off {what}: it {error}", replica.id),
+    }
+}
+
+fn greeting_to(replica: &Replica, to: ReplicaId) -> Vec<u8> {
+    let mut bytes = peer::PREFACE.to_vec();
+    let greeting = Greeting {
+        from: replica.id,
+        to,
+        replicas: replica.settings.replicas,
+        mode: replica.settings.mode.name.to_owned(),
+    };
+    Frame::Greeting(greeting).encode(&mut bytes);
+    bytes
+}
+
+fn accept_peer(replica: &Replica, mut stream: &TcpStream) -> Result<ReplicaId, LinkError> {
+    stream.set_nodelay(true)?;
+    let peer = read_greeting(replica, stream)?;
+    stream.write_all(&greeting_to(replica, peer))?;
+    Ok(peer)
+}
+
+/// Reads the other side's preface and greeting, and not a byte more.
+fn read_greeting(replica: &Replica, mut stream: &TcpStream) -> Result<ReplicaId, LinkError> {
+    let deadline = Instant::now() + GREETING_TIMEOUT;
+    let mut read_exact = |bytes: &mut [u8]| -> Result<(), LinkError> {
+        let mut filled = 0;
+        while filled < bytes.len() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::Error::from(ErrorKind::TimedOut).into());
+            }
+            stream.set_read_timeout(Some(left))?;
+            match stream.read(&mut bytes[filled..]) {
+                Ok(0) => return Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    };
+    let mut preface = vec![0; peer::PREFACE.len()];
+    for (byte, expected) in preface.iter_mut().zip(peer::PREFACE) {
+        // Byte by byte, so that garbage is refused at its first byte and not when enough has come.
+        read_exact(std::slice::from_mut(byte))?;
+        if byte != expected {
+            return Err(LinkError::NotAPeer);
+        }
+    }
+    let mut frame = vec![0; 4];
+    read_exact(&mut frame)?;
+    let length = u32::from_le_bytes([frame[0], frame[1], frame[2], frame[3]]) as usize;
+    if length > 256 {
+        return Err(LinkError::NotAPeer);
+    }
+    frame.resize(4 + length, 0);
+    read_exact(&mut frame[4..])?;
+    stream.set_read_timeout(None)?;
+    match Frame::decode(&frame)? {
+        Some((Frame::Greeting(greeting), _)) => check_greeting(replica, greeting),
+        _ => Err(LinkError::NotAPeer),
+    }
+}
+
+fn check_greeting(replica: &Replica, greeting: Greeting) -> Result<ReplicaId, LinkError> {
+    let settings = &replica.settings;
+    let right = greeting.to == replica.id
+        && greeting.from != replica.id
+        && greeting.from.0 < settings.replicas
+        && greeting.replicas == settings.replicas
+        && greeting.mode == settings.mode.name;
+    if right {
+        return Ok(greeting.from);
+    }
+    Err(LinkError::WrongCluster {
+        from: greeting.from,
+        to: greeting.to,
+        replicas: greeting.replicas,
+        mode: greeting.mode,
+        me: replica.id,
+        ours: settings.replicas,
+        our_mode: settings.mode.name,
+    })
+}
+
+/// The body of a dialing thread: keeps up the link to one peer.
+pub(super) fn keep_dialing(replica: &Arc<Replica>, peer: ReplicaId) {
+    let mut said = None;
+    while !replica.stopping() {
+        let result = dial(replica, peer);
+        if replica.stopping() {
+            return;
+        }
+        if let Err(error) = result {
+            // One line for a condition that lasts, not one for every try.
+            let line = error.to_string();
+            if said.as_ref() != Some(&line) {
+                report(replica, &format!("link to replica {peer}"), &error);
+                said = Some(line);
+            }
+        } else {
+            said = None;
+        }
+        replica.pause(REDIAL);
+    }
+}
+
+fn dial(replica: &Arc<Replica>, peer: ReplicaId) -> Result<(), LinkError> {
+    let stream = ports::connect(&replica.settings.broadcast_addresses[peer.index()], DIAL_TIMEOUT)?;
+    stream.set_nodelay(true)?;
+    (&stream).write_all(&greeting_to(replica, peer))?;
+    let greeted = read_greeting(replica, &stream)?;
+    if greeted != peer {
+        return Err(LinkError::NotAPeer);
+    }
+    run_link(replica, peer, stream)
+}
+
+/// Reads frames from a link until it ends.
+fn run_link(replica: &Arc<Replica>, peer: ReplicaId, stream: TcpStream) -> Result<(), LinkError> {
+    let stream = Arc::new(stream);
+    let session = replica.connected(peer, &stream);
+    let result = read_frames(replica, peer, session, &stream);
+    replica.disconnected(peer, session);
+    result
+}
+
+fn read_frames(
+    replica: &Replica,
+    peer: ReplicaId,
+    session: u64,
+    mut stream: &TcpStream,
+) -> Result<(), LinkError> {
+    let mut buffer = vec![0; READ_SIZE];
+    let mut filled = 0;
+    let mut frames = Vec::new();
+    loop {
+        match stream.read(&mut buffer[filled..]) {
+            Ok(0) => return Ok(()),
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(_) if !replica.link(peer).is_current(session) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        let mut used = 0;
+        // Decoded before the replica is locked: this is the larger part of the work.
+        while let Some((frame, length)) = Frame::decode(&buffer[used..filled])? {
+            frames.push(frame);
+            used += length;
+        }
+        if !frames.is_empty() && !replica.receive(peer, session, &mut frames) {
+            return Ok(());
+        }
+        buffer.copy_within(used..filled, 0);
+        filled -= used;
+        if filled == buffer.len() {
+            // Grown with the bytes that are here, never by what a frame announces.
+            buffer.resize(buffer.len() * 2, 0);
+        } else if filled == 0 && buffer.len() > 16 * READ_SIZE {
+            buffer.truncate(READ_SIZE);
+            buffer.shrink_to_fit();
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! The disk side of a replica: `storage.txt` behind a lock of its own, and the answers that wait for it.
+//!
+//! Lines gather in a queue in the order the node produced them. Whoever needs them written takes the file's
+//! lock and writes all that is there in one go. With `--sync always` the answers are then left to the disk
+//! thread, which hands out after each fdatasync all that it covered: one sync for all that wait.
+//!
+//! A disk that cannot be written ends the replica: nothing is answered from then on.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use super::replica::Replica;
+use super::slot::Ticket;
+use super::sync::{lock, wait_for};
+use super::{Opened, Settings, SyncPolicy};
+use crate::node::{InstallStep, LogWrite, Reply};
+use crate::storage::{
+    self, Compacted, Compaction, Finish, Handle, Install, Installed, LogFile, RealDisk,
+    StorageError,
+};
+use crate::wire::peer::{Chunk, Fetch, Message};
+
+/// How long after a write `--sync batch` syncs it.
+const BATCH_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How often it is looked whether a compaction is due.
+const COMPACTION_INTERVAL: Duration = Duration::from_millis(100);
+
+/// About how many bytes of `storage.txt` are sent to a peer at once.
+const CHUNK_SIZE: usize = 256 * 1024;
+
+#[derive(Debug, Default)]
+struct Queue {
+    writes: Vec<LogWrite>,
+    /// The log offset behind the last line.
+    end: u64,
+}
+
+struct File {
+    log: LogFile<RealDisk>,
+    install: Option<Install<RealDisk>>,
+    /// A state that has been installed; the node is to be told.
+    installed: Option<Result<Installed, String>>,
+}
+
+/// The disk side of one replica.
+pub(super) struct Disk {
+    policy: SyncPolicy,
+    hash_seed: u64,
+    queue: Mutex<Queue>,
+    file: Mutex<File>,
+    /// The log offset up to which all is in the file.
+    written: AtomicU64,
+    /// The position up to which all is as safe as the policy wants it before it is shown.
+    durable: AtomicU64,
+    /// Answers that wait for a sync.
+    deferred: Mutex<Vec<Reply<Ticket>>>,
+    /// Signalled, with the lock of `deferred`, when something is to be synced or has been.
+    changed: Condvar,
+    dirty: AtomicBool,
+    failed: OnceLock<String>,
+    pub(super) syncs: AtomicU64,
+}
+
+/// Opens the store in a folder, which is created if need be.
+pub(super) fn open(folder: &Path, settings: &Settings) -> Result<Opened, StorageError> {
+    let opened = storage::open(RealDisk::open(folder)?, settings.hash_seed)?;
+    if let Some(torn) = &opened.report.torn {
+        let (bytes, line, damage) = (torn.bytes, torn.line, &torn.damage);
+        warn!(
+            "{}: cut off {bytes} bytes from line {line} on, which a crash had left unfinished: {damage}",
+            folder.join("storage.txt").display()
+        );
+    }
+    let mut pending = Vec::new();
+    for (_, bytes) in &opened.pending {
+        // The line's checksum held, so this is a note of another version, or a fault of ours.
+        match Message::decode(bytes) {
+            Ok(message) => pending.push(message),
+            Err(error) => warn!("{}: skipped a pending write: {error}", folder.display()),
+        }
+    }
+    let position = opened.store.position();
+    let disk = Disk {
+        policy: settings.sync,
+        hash_seed: settings.hash_seed,
+        queue: Mutex::default(),
+        written: AtomicU64::new(opened.log.written()),
+        durable: AtomicU64::new(position),
+        file: Mutex::new(File { log: opened.log, install: None, installed: None }),
+        deferred: Mutex::default(),
+        changed: Condvar::new(),
+        dirty: AtomicBool::new(false),
+        failed: OnceLock::new(),
+        syncs: AtomicU64::new(0),
+    };
+    Ok(Opened { store: opened.store, pending, disk })
+}
+
+impl Disk {
+    /// Takes lines (and steps of an installation) in; gives the offset behind all that has been taken in.
+    pub(super) fn enqueue(&self, writes: &mut Vec<LogWrite>) -> u64 {
+        let mut queue = lock(&self.queue);
+        for write in writes.drain(..) {
+            let LogWrite::Append(batch) = write else {
+                queue.writes.push(write);
+                continue;
+            };
+            queue.end = batch.end;
+            if let Some(LogWrite::Append(last)) = queue.writes.last_mut() {
+                last.bytes.extend_from_slice(&batch.bytes);
+                (last.end, last.position) = (batch.end, batch.position);
+            } else {
+                queue.writes.push(LogWrite::Append(batch));
+            }
+        }
+        queue.end
+    }
+
+    /// Makes sure that everything up to this offset is in the file.
+    ///
+    /// # Errors
+    /// The disk has failed, now or before.
+    pub(super) fn write_through(&self, end: u64) -> Result<(), String> {
+        if self.written() >= end && lock(&self.queue).writes.is_empty() {
+            return self.check();
+        }
+        let mut file = lock(&self.file);
+        let writes = std::mem::take(&mut lock(&self.queue).writes);
+        if writes.is_empty() {
+            // Whoever had the file before has written these lines as well.
+            return self.check();
+        }
+        self.check()?;
+        for write in writes {
+            if let Err(error) = file.carry_out(write, self.hash_seed) {
+                let _ = self.failed.set(error.to_string());
+                return self.check();
+            }
+        }
+        self.written.store(file.log.written(), Ordering::Release);
+        if self.policy != SyncPolicy::Always {
+            self.durable.store(file.log.position(), Ordering::Release);
+        }
+        drop(file);
+        if self.policy != SyncPolicy::Os && !self.dirty.swap(true, Ordering::AcqRel) {
+            let _guard = lock(&self.deferred);
+            self.changed.notify_all();
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.failed.get().map_or(Ok(()), |why| Err(why.clone()))
+    }
+
+    /// Hands answers out, or leaves them to the next sync.
+    pub(super) fn hand_out(&self, replies: Vec<Reply<Ticket>>) {
+        if replies.is_empty() {
+            return;
+        }
+        if self.policy == SyncPolicy::Always {
+            let mut deferred = lock(&self.deferred);
+            deferred.extend(replies);
+            self.dirty.store(true, Ordering::Release);
+            self.changed.notify_all();
+        } else {
+            for reply in replies {
+                reply.ticket.fill(reply.outcome);
+            }
+        }
+    }
+
+    /// A state that has been installed since the last call.
+    pub(super) fn take_installed(&self) -> Option<Result<Installed, String>> {
+        lock(&self.file).installed.take()
+    }
+
+    /// The log offset up to which all is in the file.
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    /// Whether what was written at this position may be shown.
+    pub(super) fn is_durable(&self, position: u64) -> bool {
+        self.durable.load(Ordering::Acquire) >= position
+    }
+
+    /// Waits for the disk thread to make a position durable.
+    pub(super) fn wait_synced(&self, position: u64, deadline: Instant) -> bool {
+        let mut guard = lock(&self.deferred);
+        while !self.is_durable(position) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.failed.get().is_some() {
+                return false;
+            }
+            guard = wait_for(&self.changed, guard, left);
+        }
+        true
+    }
+
+    /// Syncs what has been written, and hands out the answers that it covers.
+    fn sync(&self) -> Result<(), String> {
+        self.check()?;
+        let (handle, written, position) = {
+            let file = lock(&self.file);
+            (file.log.sync_handle(), file.log.written(), file.log.position())
+        };
+        if let Err(error) = handle.sync() {
+            let _ = self.failed.set(format!("cannot sync the store: {error}"));
+            return self.check();
+        }
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        if self.policy == SyncPolicy::Always {
+            self.durable.store(position, Ordering::Release);
+        }
+        let mut deferred = lock(&self.deferred);
+        let covered = deferred.partition_point(|reply| reply.after <= written);
+        for reply in deferred.drain(..covered) {
+            reply.ticket.fill(reply.outcome);
+        }
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// The part of the file that a peer asks for.
+    pub(super) fn read_chunk(&self, fetch: Fetch) -> Result<Chunk, StorageError> {
+        let file = lock(&self.file);
+        let read = |generation, offset| file.log.read_chunk(generation, offset, CHUNK_SIZE);
+        if fetch.generation != 0
+            && let Some(chunk) = read(fetch.generation, fetch.offset)?
+        {
+            return Ok(Chunk {
+                generation: fetch.generation,
+                next: chunk.next,
+                first: false,
+                full: false,
+                end: chunk.end,
+                lines: chunk.bytes,
+            });
+        }
+        let located = file.log.locate(fetch.after);
+        let chunk = read(located.generation, located.offset)?;
+        let (lines, next, end) = chunk.map_or((Vec::new(), 0, true), |c| (c.bytes, c.next, c.end));
+        Ok(Chunk {
+            generation: located.generation,
+            next,
+            first: true,
+            full: located.full,
+            end,
+            lines,
+        })
+    }
+
+    /// The last write and the last sync.
+    pub(super) fn close(&self) {
+        let result = self.write_through(u64::MAX).and_then(|()| self.sync());
+        if let Err(why) = result {
+            warn!("the store could not be closed in order: {why}");
+        }
+    }
+}
+
+impl File {
+    fn carry_out(&mut self, write: LogWrite, hash_seed: u64) -> Result<(), StorageError> {
+        match write {
+            LogWrite::Append(batch) => self.log.write(&batch)?,
+            LogWrite::Install(InstallStep::Begin) => {
+                self.install = Some(Install::begin(&mut self.log, hash_seed)?);
+            }
+            LogWrite::Install(InstallStep::Abandon) => self.install = None,
+            LogWrite::Install(InstallStep::Lines(lines)) => {
+                if let Some(install) = &mut self.install {
+                    let taken = install.absorb(&lines);
+                    self.settle(taken.map(|()| None))?;
+                }
+            }
+            LogWrite::Install(InstallStep::Finish { incarnation, pending }) => {
+                if let Some(install) = self.install.take() {
+                    let pending: Vec<_> = pending.iter().map(|(ts, b)| (*ts, &b[..])).collect();
+                    let finished = install.finish(&mut self.log, incarnation, &pending);
+                    self.settle(finished.map(Some))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells what is wrong with the peer's state from what is wrong with the own disk.
+    fn settle(
+        &mut self,
+        result: Result<Option<Installed>, StorageError>,
+    ) -> Result<(), StorageError> {
+        match result {
+            Ok(installed) => self.installed = installed.map(Ok),
+            Err(error @ (StorageError::Shipped { .. } | StorageError::Older { .. })) => {
+                self.install = None;
+                self.installed = Some(Err(error.to_string()));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+impl Replica {
+    /// Makes sure that lines are in the file; the replica ends if they cannot be.
+    pub(super) fn write_through(&self, end: u64) {
+        if let Err(why) = self.disk.write_through(end) {
+            self.fail(&why);
+        }
+    }
+
+    /// Waits until what was written at this position may be shown; `false` if it may not be.
+    pub(super) fn wait_durable(&self, position: u64) -> bool {
+        if self.settings.sync == SyncPolicy::Always {
+            let deadline = Instant::now() + self.settings.write_timeout;
+            return self.disk.wait_synced(position, deadline);
+        }
+        // The lines are in the queue, or being written by someone else: this waits for either.
+        self.write_through(u64::MAX);
+        self.disk.is_durable(position)
+    }
+
+    /// The body of the disk thread: syncs.
+    pub(super) fn run_disk(&self) {
+        let disk = &self.disk;
+        while !self.stopping() {
+            {
+                let guard = lock(&disk.deferred);
+                if !disk.dirty.load(Ordering::Acquire) {
+                    drop(wait_for(&disk.changed, guard, Duration::from_millis(250)));
+                }
+            }
+            if self.settings.sync == SyncPolicy::Batch {
+                self.pause(BATCH_INTERVAL);
+            }
+            if disk.dirty.swap(false, Ordering::AcqRel)
+                && let Err(why) = disk.sync()
+            {
+                return self.fail(&why);
+            }
+        }
+    }
+
+    /// The body of the compaction thread.
+    pub(super) fn run_compaction(&self) {
+        while !self.stopping() {
+            self.pause(COMPACTION_INTERVAL);
+            if self.look(|node, _| node.store().wants_compaction())
+                && let Err(error) = self.compact()
+            {
+                warn!("replica {}: compaction failed, the file stays as it is: {error}", self.id);
+            }
+        }
+    }
+
+    /// Drops the garbage of the file, beside running appends.
+    fn compact(&self) -> Result<(), StorageError> {
+        let compaction = {
+            let mut file = lock(&self.disk.file);
+            if file.install.is_some() {
+                return Ok(());
+            }
+            file.log.begin_compaction()?
+        };
+        self.tend(|node| node.store_mut().compaction_started());
+        let result = self.finish_compaction(compaction);
+        self.tend(|node| node.store_mut().compaction_ended(result.as_ref().ok().copied()));
+        result.map(|_| ())
+    }
+
+    fn finish_compaction(
+        &self,
+        mut compaction: Box<Compaction<RealDisk>>,
+    ) -> Result<Compacted, StorageError> {
+        compaction.run(|records| self.look(|node, _| node.store().are_live(records)))?;
+        loop {
+            // The new file must not show before the old one holds all that it was judged by.
+            self.write_through(u64::MAX);
+            let len = lock(&self.disk.file).log.len();
+            compaction.catch_up(len)?;
+            match lock(&self.disk.file).log.finish_compaction(compaction)? {
+                Finish::Done(compacted) => return Ok(compacted),
+                Finish::NotYet(again) if !self.stopping() => compaction = again,
+                Finish::NotYet(_) => return Err(StorageError::Replaced { path: String::new() }),
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The sending half of a link: a queue of encoded frames, and whoever happens to flush it.
+//!
+//! No thread is woken to send: the thread that put frames into the queue sends them, together with all
+//! that has gathered there meanwhile, without ever blocking. Only when the peer does not take more does the
+//! link's own writer thread step in and wait. So a stalled peer costs one waiting thread and a bounded
+//! queue, and never holds up a client or another link.
+
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, TryLockError};
+
+use super::sync::lock;
+
+/// The most bytes that wait for one peer; at the bound the link is cut, and what it lost is sent again
+/// out of the protocol's own state when it is back.
+const QUEUE_BOUND: usize = 256 * 1024 * 1024;
+
+/// `MSG_DONTWAIT` | `MSG_NOSIGNAL` where they have Linux's values.
+#[cfg(target_os = "linux")]
+const DONT_WAIT: i32 = 0x40 | 0x4000;
+/// `MSG_DONTWAIT` as the BSDs and macOS number it.
+#[cfg(not(target_os = "linux"))]
+const DONT_WAIT: i32 = 0x80;
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: Vec<u8>,
+    /// The present connection; its number tells it from those before.
+    stream: Option<Arc<TcpStream>>,
+    session: u64,
+    closed: bool,
+}
+
+/// What has been taken from the queue and is on its way into the socket.
+#[derive(Debug, Default)]
+struct Sending {
+    bytes: Vec<u8>,
+    sent: usize,
+    session: u64,
+}
+
+/// The sending half of the link to one peer.
+#[derive(Debug, Default)]
+pub(super) struct Link {
+    queue: Mutex<Queue>,
+    sending: Mutex<Sending>,
+    /// The peer takes no more; the writer thread waits for it.
+    blocked: AtomicBool,
+    wake_writer: Condvar,
+}
+
+enum Sent {
+    All,
+    Blocked,
+    Lost,
+}
+
+impl Link {
+    /// Puts a new connection in the place of the one before. Gives the number of the session.
+    pub(super) fn attach(&self, stream: Arc<TcpStream>) -> u64 {
+        let mut queue = lock(&self.queue);
+        if let Some(old) = queue.stream.replace(stream) {
+            let _ = old.shutdown(Shutdown::Both);
+        }
+        queue.frames.clear();
+        queue.session += 1;
+        queue.session
+    }
+
+    /// Closes the connection of this session, if it is still the present one.
+    pub(super) fn detach(&self, session: u64) -> bool {
+        let mut queue = lock(&self.queue);
+        if queue.session != session || queue.stream.is_none() {
+            return false;
+        }
+        Self::drop_stream(&mut queue);
+        true
+    }
+
+    /// Closes whatever connection there is.
+    pub(super) fn cut(&self) {
+        Self::drop_stream(&mut lock(&self.queue));
+    }
+
+    /// Closes the link for good and ends its writer thread.
+    pub(super) fn close(&self) {
+        let mut queue = lock(&self.queue);
+        Self::drop_stream(&mut queue);
+        queue.closed = true;
+        self.wake_writer.notify_all();
+    }
+
+    fn drop_stream(queue: &mut Queue) {
+        if let Some(old) = queue.stream.take() {
+            let _ = old.shutdown(Shutdown::Both);
+        }
+        queue.frames = Vec::new();
+    }
+
+    /// Whether this session is the present one.
+    pub(super) fn is_current(&self, session: u64) -> bool {
+        let queue = lock(&self.queue);
+        queue.session == session && queue.stream.is_some()
+    }
+
+    /// Whether there is a connection.
+    pub(super) fn is_connected(&self) -> bool {
+        lock(&self.queue).stream.is_some()
+    }
+
+    /// Puts frames into the queue and leaves `frames` empty. `false` when the queue is full: the link is cut.
+    pub(super) fn enqueue(&self, frames: &mut Vec<u8>) -> bool {
+        let mut queue = lock(&self.queue);
+        if queue.stream.is_none() {
+            frames.clear();
+            return true;
+        }
+        if queue.frames.is_empty() {
+            std::mem::swap(&mut queue.frames, frames);
+        } else if queue.frames.len() + frames.len() > QUEUE_BOUND {
+            frames.clear();
+            Self::drop_stream(&mut queue);
+            return false;
+        } else {
+            queue.frames.append(frames);
+        }
+        true
+    }
+
+    /// Sends what has gathered, as far as the peer takes it, without waiting.
+    pub(super) fn flush(&self) {
+        loop {
+            if self.blocked.load(Ordering::Acquire) {
+                return;
+            }
+            let mut sending = match self.sending.try_lock() {
+                Ok(sending) => sending,
+                // Whoever sends looks into the queue again before it leaves.
+                Err(TryLockError::WouldBlock) => return,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            };
+            while let Some((stream, session)) = self.take(&mut sending) {
+                match send_now(&stream, &mut sending) {
+                    Sent::All => {}
+                    Sent::Blocked => {
+                        self.blocked.store(true, Ordering::Release);
+                        let _queue = lock(&self.queue);
+                        self.wake_writer.notify_all();
+                        return;
+                    }
+                    Sent::Lost => {
+                        self.detach(session);
+                    }
+                }
+            }
+            drop(sending);
+            if lock(&self.queue).frames.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Moves the queue into `sending`; `None` when there is nothing to send or nowhere to send it.
+    fn take(&self, sending: &mut Sending) -> Option<(Arc<TcpStream>, u64)> {
+        let mut queue = lock(&self.queue);
+        let stream = queue.stream.clone()?;
+        if sending.session != queue.session || sending.sent == sending.bytes.len() {
+            sending.session = queue.session;
+            sending.sent = 0;
+            sending.bytes.clear();
+            // A buffer that one large value stretched is not kept.
+            sending.bytes.shrink_to(1024 * 1024);
+            std::mem::swap(&mut sending.bytes, &mut queue.frames);
+        }
+        (!sending.bytes.is_empty()).then_some((stream, queue.session))
+    }
+
+    /// The body of the link's writer thread: waits where [`Link::flush`] must not.
+    pub(super) fn write_blocked(&self) {
+        loop {
+            let mut queue = lock(&self.queue);
+            while !queue.closed && !self.blocked.load(Ordering::Acquire) {
+                queue = match self.wake_writer.wait(queue) {
+                    Ok(queue) => queue,
+                    Err(poisoned) => poisoned.into_inner(),
+                };
+            }
+            if queue.closed {
+                return;
+            }
+            drop(queue);
+            let mut sending = lock(&self.sending);
+            while let Some((stream, session)) = self.take(&mut sending) {
+                if write_fully(&stream, &mut sending).is_err() {
+                    self.detach(session);
+                }
+            }
+            self.blocked.store(false, Ordering::Release);
+            drop(sending);
+            self.flush();
+        }
+    }
+}
+
+fn send_now(stream: &TcpStream, sending: &mut Sending) -> Sent {
+    let socket = socket2::SockRef::from(stream);
+    while sending.sent < sending.bytes.len() {
+        match socket.send_with_flags(&sending.bytes[sending.sent..], DONT_WAIT) {
+            Ok(0) => return Sent::Lost,
+            Ok(n) => sending.sent += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::Blocked,
+            Err(_) => return Sent::Lost,
+        }
+    }
+    Sent::All
+}
+
+fn write_fully(mut stream: &TcpStream, sending: &mut Sending) -> io::Result<()> {
+    use io::Write;
+    while sending.sent < sending.bytes.len() {
+        match stream.write(&sending.bytes[sending.sent..]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => sending.sent += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

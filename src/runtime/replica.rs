@@ -1,0 +1,425 @@
+//! One running replica: the node behind its one lock, and the carrying out of its effects.
+//!
+//! Every thread that has something for the node goes through [`Replica::drive`]: it locks, hands the input
+//! over, moves the effects into the links' and the disk's queues, unlocks, and then does itself what waits
+//! there (send, write, hand out answers), together with what other threads have left. No one is woken to do
+//! it, and the lock is never held across a socket write, a file write or a wait.
+
+use std::io;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::Sender;
+use tracing::{error, info, warn};
+
+use super::client_port::Sessions;
+use super::disk::Disk;
+use super::link::Link;
+use super::session::Budget;
+use super::slot::{Slot, Ticket};
+use super::sync::{lock, wait_for};
+use super::{Notice, Settings};
+use crate::base::{Now, Op, Outcome, ReplicaId};
+use crate::node::{LogWrite, Node};
+use crate::protocol::Refusal;
+use crate::wire::peer::{Fetch, Frame};
+use crate::wire::request::Failure;
+
+/// The two clocks of the runtime.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock(Instant);
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(super) fn now(self) -> Now {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now {
+            since_start: self.0.elapsed(),
+            unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// One running replica, shared by all its threads.
+pub(super) struct Replica {
+    pub(super) id: ReplicaId,
+    pub(super) settings: Settings,
+    pub(super) clock: Clock,
+    node: Mutex<Node<Ticket>>,
+    links: Vec<Link>,
+    pub(super) disk: Disk,
+    pub(super) stop: AtomicBool,
+    /// Signalled, with the flag's lock, when the replica begins to take writes or to answer reads.
+    live: Mutex<()>,
+    became_live: Condvar,
+    /// Signalled, with its lock, when the replica stops.
+    paused: Mutex<()>,
+    stopped: Condvar,
+    /// Wakes the timer when a deadline has moved forward.
+    timer: Mutex<Option<Duration>>,
+    timer_moved: Condvar,
+    pub(super) sessions: Sessions,
+    /// Memory for large requests.
+    pub(super) budget: Budget,
+    notify: Sender<Notice>,
+    failed: AtomicBool,
+}
+
+impl Replica {
+    pub(super) fn new(
+        id: ReplicaId,
+        settings: Settings,
+        clock: Clock,
+        node: Node<Ticket>,
+        disk: Disk,
+        notify: Sender<Notice>,
+    ) -> Self {
+        let budget = Budget::new(settings.request_memory);
+        let links = (0..settings.replicas).map(|_| Link::default()).collect();
+        Self {
+            id,
+            settings,
+            clock,
+            node: Mutex::new(node),
+            links,
+            disk,
+            stop: AtomicBool::new(false),
+            live: Mutex::new(()),
+            became_live: Condvar::new(),
+            paused: Mutex::new(()),
+            stopped: Condvar::new(),
+            timer: Mutex::new(None),
+            timer_moved: Condvar::new(),
+            sessions: Sessions::default(),
+            budget,
+            notify,
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    /// Ends the replica because it cannot write its disk: nothing is answered from here on.
+    pub(super) fn fail(&self, why: &str) {
+        if !self.failed.swap(true, Ordering::AcqRel) {
+            error!("replica {}: {why}; it stops serving", self.id);
+            self.stop.store(true, Ordering::Release);
+            self.sessions.shut();
+            self.wake_all();
+            // The host is there as long as a thread of the replica is.
+            let _ = self.notify.send(Notice::Failed(self.id, why.to_owned()));
+        }
+    }
+
+    pub(super) fn failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// An error once nothing may be answered any more.
+    pub(super) fn may_answer(&self) -> io::Result<()> {
+        if self.failed() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
+
+    /// Pauses the calling thread, not longer than until the replica stops.
+    pub(super) fn pause(&self, time: Duration) {
+        let deadline = Instant::now() + time;
+        let mut guard = lock(&self.paused);
+        while !self.stopping() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            guard = wait_for(&self.stopped, guard, left);
+        }
+    }
+
+    pub(super) fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    pub(super) fn link(&self, peer: ReplicaId) -> &Link {
+        &self.links[peer.index()]
+    }
+
+    pub(super) fn peers(&self) -> impl Iterator<Item = ReplicaId> + use<> {
+        let me = self.id;
+        (0..self.settings.replicas).map(ReplicaId).filter(move |peer| *peer != me)
+    }
+
+    /// Looks at the node without giving it an input.
+    pub(super) fn look<R>(&self, f: impl FnOnce(&Node<Ticket>, Now) -> R) -> R {
+        let node = lock(&self.node);
+        f(&node, self.clock.now())
+    }
+
+    /// Tells the node something from which nothing follows.
+    pub(super) fn tend(&self, f: impl FnOnce(&mut Node<Ticket>)) {
+        f(&mut lock(&self.node));
+    }
+
+    /// Gives the node an input and carries out what follows from it. Links are flushed beginning with
+    /// `first`, which is whoever waits for the effects.
+    pub(super) fn drive<R>(
+        &self,
+        first: Option<ReplicaId>,
+        input: impl FnOnce(&mut Node<Ticket>, Now) -> R,
+    ) -> R {
+        let mut node = lock(&self.node);
+        let now = self.clock.now();
+        let was_readable = node.readable();
+        let result = input(&mut node, now);
+        let output = node.finish(now);
+        let log_first = std::mem::take(&mut output.log_first);
+        let mut rest = Rest {
+            replies: std::mem::take(&mut output.replies),
+            serve: std::mem::take(&mut output.serve),
+            cut: std::mem::take(&mut output.cut),
+            installing: output.log.iter().any(|write| matches!(write, LogWrite::Install(_))),
+            log_end: self.disk.enqueue(&mut output.log),
+            ..Rest::default()
+        };
+        if log_first {
+            // Once a start: no frame may leave before this is written, so no one may see the queues yet.
+            self.write_through(rest.log_end);
+        }
+        for peer in self.peers() {
+            let frames = node.frames_mut(peer);
+            if !frames.is_empty() && !self.link(peer).enqueue(frames) {
+                rest.cut.push((peer, "took no data, and too much waits for it".to_owned()));
+            }
+        }
+        rest.deadline = node.deadline();
+        rest.became_live = log_first || was_readable != node.readable();
+        drop(node);
+        self.carry_out(first, rest);
+        result
+    }
+
+    fn carry_out(&self, first: Option<ReplicaId>, rest: Rest) {
+        if let Some(peer) = first {
+            self.link(peer).flush();
+        }
+        for peer in self.peers().filter(|peer| Some(*peer) != first) {
+            self.link(peer).flush();
+        }
+        self.write_through(rest.log_end);
+        if !self.failed() {
+            self.disk.hand_out(rest.replies);
+        }
+        if rest.installing
+            && let Some(installed) = self.disk.take_installed()
+        {
+            self.drive(None, |node, _| match installed {
+                Ok(installed) => node.installed(installed),
+                Err(why) => node.install_failed(&why),
+            });
+        }
+        for (peer, fetch) in rest.serve {
+            self.serve(peer, fetch);
+        }
+        for (peer, why) in rest.cut {
+            warn!("replica {}: cut the link to replica {peer}: it {why}", self.id);
+            self.link(peer).cut();
+        }
+        if rest.became_live {
+            let _guard = lock(&self.live);
+            self.became_live.notify_all();
+        }
+        self.mind_deadline(rest.deadline);
+    }
+
+    /// Sends a peer the part of `storage.txt` that it asks for.
+    fn serve(&self, peer: ReplicaId, fetch: Fetch) {
+        match self.disk.read_chunk(fetch) {
+            Ok(chunk) => {
+                let mut frame = Vec::with_capacity(chunk.lines.len() + 64);
+                Frame::Chunk(chunk).encode(&mut frame);
+                self.link(peer).enqueue(&mut frame);
+                self.link(peer).flush();
+            }
+            Err(error) => {
+                warn!("replica {}: cannot read its store for replica {peer}: {error}", self.id);
+                self.link(peer).cut();
+            }
+        }
+    }
+
+    /// Has all of a session's writes ordered at once, waits as the mode demands, and gives their outcomes
+    /// in order.
+    pub(super) fn execute(
+        &self,
+        slot: &Arc<Slot>,
+        ops: &mut Vec<Op>,
+        prompt: bool,
+    ) -> Vec<Result<Outcome, Failure>> {
+        let deadline = Instant::now() + self.settings.write_timeout;
+        let round = slot.begin(ops.len());
+        let total = ops.len();
+        let mut accepted = 0;
+        let mut left = ops.drain(..).peekable();
+        let refusal = loop {
+            let refused = self.drive(None, |node, now| {
+                while left.peek().is_some() {
+                    // Looked at first, so that a write that may still be accepted is not given away.
+                    if let Some(refusal) = node.not_live() {
+                        return Some(refusal);
+                    }
+                    let Some(op) = left.next() else { break };
+                    let ticket = slot.ticket(round, accepted);
+                    if let Err(refusal) = node.submit(now, op, prompt, ticket) {
+                        return Some(refusal);
+                    }
+                    accepted += 1;
+                }
+                None
+            });
+            match refused {
+                None => break None,
+                // The replica may be about to be live: the write waits for that, as for anything else.
+                Some(Refusal::CatchingUp { .. }) if self.wait_live(deadline) => {}
+                Some(refusal) => break Some(refusal),
+            }
+        };
+        drop(left);
+        slot.withdraw(total - accepted);
+        // What the write delay adds is not the network's fault: it does not count.
+        let timeout =
+            deadline.saturating_duration_since(Instant::now()) + self.settings.write_delay;
+        let outcomes = slot.wait(timeout);
+        let failure = refusal.map(|refusal| Failure::Refused(refusal.to_string().into()));
+        outcomes
+            .into_iter()
+            .enumerate()
+            .map(|(i, outcome)| match (&failure, outcome) {
+                (_, Some(outcome)) => Ok(outcome),
+                (Some(failure), None) if i >= accepted => Err(failure.clone()),
+                _ => Err(Failure::OutcomeUnknown),
+            })
+            .collect()
+    }
+
+    /// Waits until the replica takes writes; `false` when the deadline passes or the replica stops first.
+    pub(super) fn wait_live(&self, deadline: Instant) -> bool {
+        self.wait_until(deadline, |node| node.status().live)
+    }
+
+    /// Waits until the replica answers reads.
+    pub(super) fn wait_readable(&self, deadline: Instant) -> bool {
+        self.wait_until(deadline, Node::readable)
+    }
+
+    fn wait_until(&self, deadline: Instant, holds: impl Fn(&Node<Ticket>) -> bool) -> bool {
+        let mut guard = lock(&self.live);
+        loop {
+            if self.look(|node, _| holds(node)) {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.stopping() {
+                return false;
+            }
+            guard = wait_for(&self.became_live, guard, left);
+        }
+    }
+
+    /// A connection to `peer` has come up. Gives the number of its session.
+    pub(super) fn connected(&self, peer: ReplicaId, stream: &Arc<TcpStream>) -> u64 {
+        let session = self.drive(Some(peer), |node, now| {
+            node.disconnected(peer);
+            let session = self.link(peer).attach(Arc::clone(stream));
+            node.connected(now, peer);
+            session
+        });
+        info!("replica {}: linked to replica {peer}", self.id);
+        session
+    }
+
+    /// Frames have come on a session. `false` when the session is over.
+    pub(super) fn receive(&self, peer: ReplicaId, session: u64, frames: &mut Vec<Frame>) -> bool {
+        self.drive(Some(peer), |node, now| {
+            if !self.link(peer).is_current(session) {
+                return false;
+            }
+            for frame in frames.drain(..) {
+                node.receive(now, peer, frame);
+            }
+            true
+        })
+    }
+
+    /// The connection of a session is lost.
+    pub(super) fn disconnected(&self, peer: ReplicaId, session: u64) {
+        if self.link(peer).detach(session) && !self.stopping() {
+            info!("replica {}: lost the link to replica {peer}", self.id);
+        }
+        self.drive(None, |node, _| {
+            if !self.link(peer).is_connected() {
+                node.disconnected(peer);
+            }
+        });
+    }
+
+    /// The body of the timer thread: deliveries that were delayed, heartbeats, silent links.
+    pub(super) fn run_timer(&self) {
+        while !self.stopping() {
+            self.drive(None, |_, _| ());
+            let mut timer = lock(&self.timer);
+            let now = self.clock.now().since_start;
+            let wait = match *timer {
+                Some(deadline) => deadline.saturating_sub(now).min(MAX_SLEEP),
+                None => MAX_SLEEP,
+            };
+            if !wait.is_zero() && !self.stopping() {
+                timer = wait_for(&self.timer_moved, timer, wait);
+            }
+            // Whoever drives from here on says again when it is needed.
+            *timer = None;
+        }
+    }
+
+    fn mind_deadline(&self, deadline: Option<Duration>) {
+        let Some(deadline) = deadline else { return };
+        let mut timer = lock(&self.timer);
+        if timer.is_none_or(|known| deadline < known) {
+            *timer = Some(deadline);
+            self.timer_moved.notify_one();
+        }
+    }
+
+    /// Wakes everything that waits, for the last time.
+    pub(super) fn wake_all(&self) {
+        {
+            let _guard = lock(&self.live);
+            self.became_live.notify_all();
+        }
+        {
+            let _guard = lock(&self.paused);
+            self.stopped.notify_all();
+        }
+        {
+            let _timer = lock(&self.timer);
+            self.timer_moved.notify_all();
+        }
+        for peer in self.peers() {
+            self.link(peer).close();
+        }
+    }
+}
+
+/// The longest the timer sleeps, whatever the deadlines.
+const MAX_SLEEP: Duration = Duration::from_millis(250);
+
+/// What is left to do when the lock is released.
+#[derive(Default)]
+struct Rest {
+    replies: Vec<crate::node::Reply<Ticket>>,
+    serve: Vec<(ReplicaId, Fetch)>,
+    cut: Vec<(ReplicaId, String)>,
+    installing: bool,
+    log_end: u64,
+    deadline: Option<Duration>,
+    became_live: bool,
+}

@@ -1,0 +1,314 @@
+//! One client's connection: its thread reads requests, has them executed, and writes the replies.
+//!
+//! Requests that have come together are taken together: a run of writes is ordered in one go and waited for
+//! once, and all replies go out in one write to the socket. Order is kept as the client sent it: nothing
+//! is read before the writes ahead of it have their outcome, which is the client's own order that
+//! sequential consistency speaks of.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use super::replica::Replica;
+use super::slot::Slot;
+use super::stats;
+use crate::base::{Op, Read};
+use crate::wire::{Call, Decoder, Failure, Form, Found, Request, Step, max_request};
+
+/// The buffer that every session has; what needs more is taken from the budget.
+const SMALL: usize = 4 * 1024;
+
+/// How much a session reads at once when the client sends much.
+const LARGE: usize = 64 * 1024;
+
+/// How many writes are ordered in one go.
+const MAX_ROUND: usize = 1024;
+
+/// The memory that all sessions of a replica may take together for requests that are larger than
+/// [`LARGE`]. At the bound a client is told so and closed.
+#[derive(Debug)]
+pub(super) struct Budget {
+    left: AtomicUsize,
+}
+
+impl Budget {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self { left: AtomicUsize::new(bytes) }
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        self.left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes))
+            .is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.left.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// One client's session.
+pub(super) struct Session<'a> {
+    replica: &'a Replica,
+    stream: &'a TcpStream,
+    slot: Arc<Slot>,
+    /// Known from the first byte on.
+    decoder: Option<Decoder>,
+    /// The number of the connection.
+    id: u64,
+    out: Vec<u8>,
+    /// Writes that have been parsed and not been ordered yet, and how their replies are written.
+    ops: Vec<Op>,
+    forms: Vec<Form>,
+    /// What is taken from the budget.
+    borrowed: usize,
+}
+
+/// Whether a session goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Close,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        replica: &'a Replica,
+        stream: &'a TcpStream,
+        slot: Arc<Slot>,
+        id: u64,
+    ) -> Self {
+        Self {
+            replica,
+            stream,
+            slot,
+            decoder: None,
+            id,
+            out: Vec::new(),
+            ops: Vec::new(),
+            forms: Vec::new(),
+            borrowed: 0,
+        }
+    }
+
+    /// Serves the client until it leaves, is turned away, or the replica stops.
+    pub(super) fn run(mut self) {
+        // What ends a session early is the client's connection; there is no one left to tell.
+        let _ = self.serve();
+        self.replica.budget.give_back(self.borrowed);
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+
+    fn serve(&mut self) -> io::Result<()> {
+        let mut buffer = vec![0; SMALL];
+        let mut filled = 0;
+        loop {
+            let n = match (&mut &*self.stream).read(&mut buffer[filled..]) {
+                Ok(0) => return Ok(()),
+                Ok(n) => n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            filled += n;
+            let (used, next) = self.take_requests(&buffer[..filled])?;
+            self.send()?;
+            if next == Next::Close || self.replica.stopping() {
+                return Ok(());
+            }
+            buffer.copy_within(used..filled, 0);
+            filled -= used;
+            self.resize(&mut buffer, filled)?;
+        }
+    }
+
+    /// Makes room for more than has come, and gives back what one large request took.
+    fn resize(&mut self, buffer: &mut Vec<u8>, filled: usize) -> io::Result<()> {
+        if filled == buffer.len() {
+            let bound = max_request(&self.replica.settings.limits).max(LARGE);
+            let size = (buffer.len() * 2).min(bound).max(buffer.len() + SMALL);
+            let grown = if size > LARGE { size - buffer.len() } else { 0 };
+            if grown > 0 && !self.replica.budget.take(grown) {
+                let reply: &[u8] = match &self.decoder {
+                    Some(Decoder::Resp(_)) => b"-ERR out of memory for large requests\r\n",
+                    _ => b"SERVER_ERROR out of memory storing object\r\n",
+                };
+                self.out.extend_from_slice(reply);
+                self.send()?;
+                return Err(ErrorKind::OutOfMemory.into());
+            }
+            self.borrowed += grown;
+            buffer.resize(size, 0);
+        } else if self.borrowed > 0 && filled <= LARGE {
+            buffer.truncate(LARGE);
+            buffer.shrink_to_fit();
+            self.replica.budget.give_back(std::mem::take(&mut self.borrowed));
+        }
+        Ok(())
+    }
+
+    /// Takes all whole requests off the front of the buffer; gives how many bytes they were.
+    fn take_requests(&mut self, buffer: &[u8]) -> io::Result<(usize, Next)> {
+        let Some(&first) = buffer.first() else { return Ok((0, Next::GoOn)) };
+        let mut decoder =
+            self.decoder.take().unwrap_or_else(|| Decoder::of_first_byte(first, self.id));
+        let limits = self.replica.settings.limits;
+        let now = self.replica.clock.now().unix_ms;
+        let mut used = 0;
+        let mut next = Next::GoOn;
+        while used < buffer.len() && next == Next::GoOn {
+            let rest = &buffer[used..];
+            match decoder.next(rest, now, &limits) {
+                Step::NeedMore { .. } => break,
+                Step::Skip { consumed } => used += consumed,
+                Step::Request { request, consumed } => {
+                    next = self.handle(request)?;
+                    used += consumed;
+                }
+                Step::Fatal { reply } => {
+                    self.order_writes();
+                    self.out.extend_from_slice(&reply);
+                    next = Next::Close;
+                }
+            }
+        }
+        self.order_writes();
+        self.decoder = Some(decoder);
+        Ok((used, next))
+    }
+
+    fn handle(&mut self, request: Request<'_>) -> io::Result<Next> {
+        let Request { call, form } = request;
+        if let Call::Write(op) = call {
+            self.ops.push(op);
+            self.forms.push(form);
+            if self.ops.len() >= MAX_ROUND {
+                self.order_writes();
+            }
+            return Ok(Next::GoOn);
+        }
+        self.order_writes();
+        match call {
+            Call::Write(_) => {}
+            Call::TouchThenGet { keys, expires } => {
+                let owned = keys.iter().map(|key| Box::from(*key)).collect();
+                self.ops.push(Op::Touch { keys: owned, expires });
+                let mut results = self.replica.execute(&self.slot, &mut self.ops, false);
+                match results.pop() {
+                    Some(Err(failure)) => form.failure(&mut self.out, &failure),
+                    _ => self.read(&Read::Get(keys), form),
+                }
+            }
+            Call::Read(read) => self.read(&read, form),
+            Call::Stats(argument) => stats::write(self.replica, argument, form, &mut self.out),
+            Call::Info(_) => stats::write(self.replica, b"", form, &mut self.out),
+            Call::Static(reply) => self.out.extend_from_slice(&reply),
+            Call::Quit(last_words) => {
+                self.out.extend_from_slice(last_words);
+                return Ok(Next::Close);
+            }
+        }
+        if self.out.len() >= LARGE {
+            self.send()?;
+        }
+        Ok(Next::GoOn)
+    }
+
+    /// Has the gathered writes ordered, waits as the mode demands, and writes their replies.
+    fn order_writes(&mut self) {
+        if self.ops.is_empty() {
+            return;
+        }
+        let results = self.replica.execute(&self.slot, &mut self.ops, false);
+        for (form, result) in self.forms.drain(..).zip(results) {
+            match result {
+                Ok(outcome) => form.outcome(&mut self.out, &outcome),
+                Err(failure) => form.failure(&mut self.out, &failure),
+            }
+        }
+    }
+
+    /// Answers from the local copy.
+    ///
+    /// What is shown must be in the file (and synced, with `--sync always`): otherwise a client could
+    /// read a value that a crash takes back.
+    fn read(&mut self, read: &Read<'_>, form: Form) {
+        let replica = self.replica;
+        let start = self.out.len();
+        let Some(shown) = replica.look(|node, now| {
+            node.readable().then(|| answer(node.store(), read, form, now.unix_ms, &mut self.out))
+        }) else {
+            let deadline = Instant::now() + replica.settings.write_timeout;
+            if replica.wait_readable(deadline) {
+                return self.read(read, form);
+            }
+            let why = replica.look(|node, _| node.not_live());
+            let why = why.map_or_else(
+                || "replica is stopping".to_owned(),
+                |refusal| refusal.to_string().replace("; the write was not accepted", ""),
+            );
+            return form.failure(&mut self.out, &Failure::Refused(why.into()));
+        };
+        if !replica.disk.is_durable(shown) && !replica.wait_durable(shown) {
+            self.out.truncate(start);
+            form.failure(&mut self.out, &Failure::Refused("the store cannot be written".into()));
+        }
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        if !self.out.is_empty() {
+            self.replica.may_answer()?;
+            (&mut &*self.stream).write_all(&self.out)?;
+            self.out.clear();
+            self.out.shrink_to(LARGE);
+        }
+        Ok(())
+    }
+}
+
+/// Writes the answer; gives the position that must be durable before the client may see it.
+fn answer(
+    store: &crate::storage::Store,
+    read: &Read<'_>,
+    form: Form,
+    now_ms: u64,
+    out: &mut Vec<u8>,
+) -> u64 {
+    let table = store.table();
+    let mut shown = 0;
+    let mut find = |key: &[u8]| {
+        let found = table.get(key, now_ms);
+        shown = shown.max(found.as_ref().map_or(table.last_removal(), |found| found.position));
+        found
+    };
+    match read {
+        Read::Get(keys) => {
+            form.begin_values(out, keys.len());
+            for key in keys {
+                let found = find(key);
+                let found = found.map(|f| Found { data: f.data, flags: f.flags, unique: f.unique });
+                form.value(out, key, found);
+            }
+            form.end_values(out);
+        }
+        Read::Exists(keys) => {
+            let n = keys.iter().filter(|key| find(key).is_some()).count();
+            form.count(out, n as u64);
+        }
+        Read::Length(key) => {
+            let n = find(key).map_or(0, |found| found.data.len());
+            form.count(out, n as u64);
+        }
+        Read::Keys(pattern) => {
+            let keys = table.keys_matching(pattern, now_ms);
+            form.keys(out, keys.iter().map(|key| &**key));
+            shown = store.position();
+        }
+        Read::Size => {
+            form.count(out, table.len(now_ms) as u64);
+            shown = store.position();
+        }
+    }
+    shown
+}

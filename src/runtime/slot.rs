@@ -1,0 +1,99 @@
+//! Where a client's thread waits until its own writes have been delivered: a condvar and a count.
+//!
+//! One slot a session. A round is one batch of pipelined writes; the thread is woken once, when the last
+//! answer of the round is in, and an answer that comes after its round was given up is dropped.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use super::sync::{lock, wait_for};
+use crate::base::Outcome;
+
+#[derive(Debug, Default)]
+struct Round {
+    number: u64,
+    outcomes: Vec<Option<Outcome>>,
+    missing: usize,
+}
+
+/// Where one session's thread waits.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    round: Mutex<Round>,
+    filled: Condvar,
+}
+
+/// Who gets an answer: one write in one round of a slot.
+#[derive(Clone, Debug)]
+pub(super) struct Ticket {
+    slot: Arc<Slot>,
+    round: u64,
+    index: usize,
+}
+
+impl Slot {
+    /// Begins a round of so many writes; gives its number.
+    pub(super) fn begin(&self, writes: usize) -> u64 {
+        let mut round = lock(&self.round);
+        round.number += 1;
+        round.outcomes.clear();
+        round.outcomes.resize(writes, None);
+        round.missing = writes;
+        round.number
+    }
+
+    /// The ticket for one write of the present round.
+    pub(super) fn ticket(self: &Arc<Self>, round: u64, index: usize) -> Ticket {
+        Ticket { slot: Arc::clone(self), round, index }
+    }
+
+    /// Counts a write out that was refused: no answer will come.
+    pub(super) fn withdraw(&self, writes: usize) {
+        let mut round = lock(&self.round);
+        round.missing = round.missing.saturating_sub(writes);
+    }
+
+    /// Waits for the answers of the round; `None` stands for one that has not come in time.
+    pub(super) fn wait(&self, timeout: Duration) -> Vec<Option<Outcome>> {
+        let mut round = lock(&self.round);
+        if round.missing > 0 {
+            let deadline = Instant::now() + timeout;
+            while round.missing > 0 {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                round = wait_for(&self.filled, round, left);
+            }
+        }
+        // What comes from now on belongs to a round that is over.
+        round.number += 1;
+        std::mem::take(&mut round.outcomes)
+    }
+
+    /// Ends all waiting at once; missing answers stay missing.
+    pub(super) fn give_up(&self) {
+        let mut round = lock(&self.round);
+        round.missing = 0;
+        self.filled.notify_all();
+    }
+}
+
+impl Ticket {
+    /// Hands the answer over; the waiting thread wakes when it was the last.
+    pub(super) fn fill(&self, outcome: Outcome) {
+        let mut round = lock(&self.slot.round);
+        if round.number != self.round {
+            return;
+        }
+        if let Some(place) = round.outcomes.get_mut(self.index)
+            && place.is_none()
+        {
+            *place = Some(outcome);
+            round.missing = round.missing.saturating_sub(1);
+            if round.missing == 0 {
+                self.slot.filled.notify_one();
+            }
+        }
+    }
+}
