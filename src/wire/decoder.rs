@@ -9,7 +9,7 @@ use crate::base::Limits;
 pub enum Decoder {
     /// The memcached text protocol.
     Memcached(memcached::Decoder),
-    /// RESP2.
+    /// RESP.
     Resp(Box<resp::Decoder>),
 }
 

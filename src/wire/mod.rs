@@ -4,7 +4,7 @@
 //! ```text
 //! request     what both client dialects share: the request, the form of its reply, failures
 //! memcached   the memcached text protocol, server side
-//! resp        RESP2, the protocol of redis, server side
+//! resp        RESP, the protocol of redis, server side
 //! decoder     either of the two, chosen by the first byte of a connection
 //! command     client side: commands out, in either dialect
 //! reply       client side: replies in, in either dialect
@@ -30,4 +30,4 @@ pub mod resp;
 
 pub use decoder::Decoder;
 pub use reply::{Reply, ReplyDecoder, ReplyError, ReplyStep};
-pub use request::{Call, Dialect, Failure, Form, Found, Request, Step, max_request};
+pub use request::{Call, Dialect, Failure, Form, Found, Request, RespVersion, Step, max_request};

@@ -30,7 +30,7 @@ pub fn max_request(limits: &Limits) -> usize {
 pub enum Dialect {
     /// The memcached text protocol.
     Memcached,
-    /// RESP2, the protocol of redis.
+    /// RESP, the protocol of redis: version 2, and version 3 for clients that ask for it.
     Resp,
 }
 
@@ -134,6 +134,34 @@ pub enum Failure {
     Refused(Cow<'static, str>),
 }
 
+/// The version of RESP that a client has asked for. In what a store of strings answers they differ in two
+/// things: how null is written, and that version 3 has maps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RespVersion {
+    /// RESP2, how every connection begins.
+    #[default]
+    Two,
+    /// RESP3, after `HELLO 3`.
+    Three,
+}
+
+impl RespVersion {
+    pub(crate) fn null(self) -> &'static [u8] {
+        match self {
+            RespVersion::Two => b"$-1\r\n",
+            RespVersion::Three => b"_\r\n",
+        }
+    }
+
+    /// The head of a list of so many pairs.
+    pub(crate) fn map(self, out: &mut Vec<u8>, pairs: usize) {
+        match self {
+            RespVersion::Two => header(out, b'*', 2 * pairs),
+            RespVersion::Three => header(out, b'%', pairs),
+        }
+    }
+}
+
 /// How the reply to one request is written. All methods append to `out`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -150,19 +178,18 @@ pub enum Form {
     },
     /// memcached `stats`: `STAT …` lines, then `END`.
     Stats,
-    /// RESP: `+OK`, or the null bulk string where a rule forbade it.
-    Status,
+    /// RESP: `+OK`, or null where a rule forbade it.
+    Status(RespVersion),
     /// RESP: an integer.
     Integer,
     /// RESP: one bulk string, null where there is no such key.
-    Bulk,
-    /// RESP: an array of bulk strings.
-    Array,
+    Bulk(RespVersion),
+    /// RESP: an array of bulk strings, null where there is no such key.
+    Array(RespVersion),
     /// RESP `INFO`: one bulk string of `name:value` lines.
     Info,
 }
 
-const NIL: &[u8] = b"$-1\r\n";
 const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache\r\n";
 const NOT_NUMERIC: &[u8] = b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\n";
 
@@ -173,7 +200,9 @@ impl Form {
             Form::Silent | Form::Word | Form::Done | Form::Values { .. } | Form::Stats => {
                 Dialect::Memcached
             }
-            Form::Status | Form::Integer | Form::Bulk | Form::Array | Form::Info => Dialect::Resp,
+            Form::Status(_) | Form::Integer | Form::Bulk(_) | Form::Array(_) | Form::Info => {
+                Dialect::Resp
+            }
         }
     }
 
@@ -183,14 +212,16 @@ impl Form {
             Form::Silent => {}
             Form::Done => out.extend_from_slice(b"OK\r\n"),
             Form::Word | Form::Values { .. } | Form::Stats => word(out, outcome),
-            Form::Status | Form::Bulk | Form::Array | Form::Info => status(out, outcome),
-            Form::Integer => integer(out, outcome),
+            Form::Status(version) | Form::Bulk(version) | Form::Array(version) => {
+                status(out, outcome, version);
+            }
+            Form::Integer | Form::Info => integer(out, outcome),
         }
     }
 
     /// Begins the answer to a read of `n` keys.
     pub fn begin_values(self, out: &mut Vec<u8>, n: usize) {
-        if self == Form::Array {
+        if let Form::Array(_) = self {
             header(out, b'*', n);
         }
     }
@@ -216,7 +247,10 @@ impl Form {
             }
             (Form::Values { .. }, None) | (Form::Silent, _) => {}
             (_, Some(found)) => bulk(out, found.data),
-            (_, None) => out.extend_from_slice(NIL),
+            (Form::Bulk(version) | Form::Array(version) | Form::Status(version), None) => {
+                out.extend_from_slice(version.null());
+            }
+            (_, None) => out.extend_from_slice(RespVersion::Two.null()),
         }
     }
 
@@ -316,10 +350,12 @@ fn word(out: &mut Vec<u8>, outcome: &Outcome) {
     out.extend_from_slice(text);
 }
 
-fn status(out: &mut Vec<u8>, outcome: &Outcome) {
+fn status(out: &mut Vec<u8>, outcome: &Outcome, version: RespVersion) {
     match outcome {
         Outcome::Stored => out.extend_from_slice(b"+OK\r\n"),
-        Outcome::NotStored | Outcome::Exists | Outcome::NotFound => out.extend_from_slice(NIL),
+        Outcome::NotStored | Outcome::Exists | Outcome::NotFound => {
+            out.extend_from_slice(version.null());
+        }
         other => integer(out, other),
     }
 }

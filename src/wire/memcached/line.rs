@@ -21,7 +21,10 @@ const BAD_DELTA: &[u8] = b"CLIENT_ERROR invalid numeric delta argument\r\n";
 const BAD_EXPTIME: &[u8] = b"CLIENT_ERROR invalid exptime argument\r\n";
 const BAD_DELETE: &[u8] =
     b"CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n";
-const VERSION: &[u8] = concat!("VERSION ", env!("CARGO_PKG_VERSION"), "\r\n").as_bytes();
+/// The version of memcached whose answers these are, then our own: clients decide by the first number what
+/// they may expect (memccapable, for one, wants other answers of servers before 1.6).
+const VERSION: &[u8] =
+    concat!("VERSION 1.6.18-consistency-lab-", env!("CARGO_PKG_VERSION"), "\r\n").as_bytes();
 
 /// What a line is.
 pub(super) enum Line<'a> {

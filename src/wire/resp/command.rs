@@ -10,7 +10,7 @@ use super::{Arguments, fixed};
 use crate::base::limits::MAX_KEY;
 use crate::base::{Arithmetic, End, Expiry, Limits, Op, Read, StoreRule, Value};
 use crate::wire::number::canonical;
-use crate::wire::request::{Call, Form, bulk, resp_error};
+use crate::wire::request::{Call, Form, RespVersion, bulk, resp_error};
 
 /// Why a command is refused.
 pub(super) enum Refusal {
@@ -50,6 +50,9 @@ pub(super) enum Command {
     /// About the connection and the server, not the store.
     Server(Server),
 }
+
+/// The form of replies in which no null can occur.
+pub(super) const STATUS: Form = Form::Status(RespVersion::Two);
 
 const ANY: usize = usize::MAX;
 
@@ -102,14 +105,14 @@ pub(super) fn parse<'a>(
     let Some((name, command, least, most)) =
         TABLE.iter().find(|row| row.0.as_bytes().eq_ignore_ascii_case(name))
     else {
-        return (Call::Static(unknown(arguments)), Form::Status);
+        return (Call::Static(unknown(arguments)), STATUS);
     };
     let parsed = if (*least..=*most).contains(&arguments.len()) {
         run(*command, name, arguments, session, now_unix_ms, limits)
     } else {
         Err(Refusal::Arity)
     };
-    parsed.unwrap_or_else(|refusal| (Call::Static(refusal.reply(name)), Form::Status))
+    parsed.unwrap_or_else(|refusal| (Call::Static(refusal.reply(name)), STATUS))
 }
 
 fn run<'a>(
@@ -121,13 +124,15 @@ fn run<'a>(
     limits: &Limits,
 ) -> Parsed<'a> {
     match command {
-        Command::Get => Ok((Call::Read(Read::Get(vec![key(a.get(1))?])), Form::Bulk)),
-        Command::Mget => Ok((Call::Read(Read::Get(keys(a)?)), Form::Array)),
+        Command::Get => {
+            Ok((Call::Read(Read::Get(vec![key(a.get(1))?])), Form::Bulk(session.version())))
+        }
+        Command::Mget => Ok((Call::Read(Read::Get(keys(a)?)), Form::Array(session.version()))),
         Command::Exists => Ok((Call::Read(Read::Exists(keys(a)?)), Form::Integer)),
         Command::Strlen => Ok((Call::Read(Read::Length(key(a.get(1))?)), Form::Integer)),
-        Command::Keys => Ok((Call::Read(Read::Keys(a.get(1))), Form::Array)),
+        Command::Keys => Ok((Call::Read(Read::Keys(a.get(1))), Form::Array(session.version()))),
         Command::Dbsize => Ok((Call::Read(Read::Size), Form::Integer)),
-        Command::Set => set(a, now),
+        Command::Set => set(a, now, session.version()),
         Command::Mset => mset(a),
         Command::Setnx => write(
             Op::Store {
@@ -140,7 +145,7 @@ fn run<'a>(
         Command::Setex(unit) => {
             let expires = expiry(integer(a.get(2))?, unit, Some(now))?;
             let value = value(a.get(3), expires);
-            write(Op::Store { key: owned(a.get(1))?, value, rule: StoreRule::Always }, Form::Status)
+            write(Op::Store { key: owned(a.get(1))?, value, rule: StoreRule::Always }, STATUS)
         }
         Command::Incr(by) => {
             write(Op::Count { key: owned(a.get(1))?, by: Arithmetic::Signed(by) }, Form::Integer)
@@ -163,7 +168,7 @@ fn run<'a>(
         Command::Expire(unit, absolute) => expire(name, a, unit, absolute, now),
         Command::Flush => match a.get(1) {
             mode if a.len() == 1 || (a.len() == 2 && is_any(mode, &["async", "sync"])) => {
-                write(Op::FlushAll { at: 0 }, Form::Status)
+                write(Op::FlushAll { at: 0 }, STATUS)
             }
             _ => Err(Refusal::Syntax),
         },
@@ -172,7 +177,7 @@ fn run<'a>(
 }
 
 /// `SET key value [NX|XX] [EX s|PX ms|EXAT s|PXAT ms]`.
-fn set<'a>(a: &Arguments<'a, '_>, now: u64) -> Parsed<'a> {
+fn set<'a>(a: &Arguments<'a, '_>, now: u64, version: RespVersion) -> Parsed<'a> {
     let mut rule = None;
     let mut time: Option<(i64, i64, bool)> = None;
     let mut at = 3;
@@ -206,7 +211,7 @@ fn set<'a>(a: &Arguments<'a, '_>, now: u64) -> Parsed<'a> {
     };
     let rule = rule.unwrap_or(StoreRule::Always);
     let op = Op::Store { key: owned(a.get(1))?, value: value(a.get(2), expires), rule };
-    write(op, Form::Status)
+    write(op, Form::Status(version))
 }
 
 fn mset<'a>(a: &Arguments<'a, '_>) -> Parsed<'a> {
@@ -215,7 +220,7 @@ fn mset<'a>(a: &Arguments<'a, '_>) -> Parsed<'a> {
     }
     let pairs = (1..a.len()).step_by(2);
     let pairs = pairs.map(|at| Ok((owned(a.get(at))?, value(a.get(at + 1), 0))));
-    write(Op::StoreMany(pairs.collect::<Result<_, _>>()?), Form::Status)
+    write(Op::StoreMany(pairs.collect::<Result<_, _>>()?), STATUS)
 }
 
 fn expire<'a>(
@@ -243,7 +248,7 @@ fn write<'a>(op: Op, form: Form) -> Parsed<'a> {
 }
 
 pub(super) fn answer<'a>(reply: Cow<'static, [u8]>) -> Parsed<'a> {
-    Ok((Call::Static(reply), Form::Status))
+    Ok((Call::Static(reply), STATUS))
 }
 
 pub(super) fn ok<'a>() -> Parsed<'a> {

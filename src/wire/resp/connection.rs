@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use super::command::{
-    Parsed, Refusal, TABLE, answer, excerpt, integer, is_any, ok, one_bulk, owned,
+    Parsed, Refusal, STATUS, TABLE, answer, excerpt, integer, is_any, ok, one_bulk, owned,
 };
 use super::{Arguments, fixed};
 use crate::wire::number::canonical;
-use crate::wire::request::{Call, Form, bulk, header, resp_error};
+use crate::wire::request::{Call, Form, RespVersion, bulk, header, resp_error};
 
 /// What the commands that concern the connection itself need to know of it.
 #[derive(Debug)]
@@ -15,16 +15,17 @@ pub(super) struct Session {
     connection: u64,
     /// As set by `CLIENT SETNAME`; at most 250 bytes, as a key.
     name: Box<[u8]>,
+    /// As set by `HELLO`.
+    version: RespVersion,
 }
 
 impl Session {
     pub(super) fn new(connection: u64) -> Self {
-        Self { connection, name: Box::default() }
+        Self { connection, name: Box::default(), version: RespVersion::Two }
     }
 
-    /// `RESET`: as if the connection were new.
-    pub(super) fn reset(&mut self) {
-        self.name = Box::default();
+    pub(super) fn version(&self) -> RespVersion {
+        self.version
     }
 }
 
@@ -50,10 +51,10 @@ pub(super) fn run<'a>(command: Server, a: &Arguments<'a, '_>, session: &mut Sess
         Server::Info => Ok((Call::Info(a.get(1)), Form::Info)),
         Server::Ping if a.len() == 1 => answer(fixed(b"+PONG\r\n")),
         Server::Ping | Server::Echo => answer(one_bulk(a.get(1))),
-        Server::Commands => commands(a),
+        Server::Commands => commands(a, session.version),
         Server::Hello => hello(a, session),
         Server::Client => client(a, session),
-        Server::Config => config(a),
+        Server::Config => config(a, session.version),
         Server::Select => match integer(a.get(1))? {
             0 => ok(),
             _ => Err(Refusal::Text(fixed(b"-ERR DB index is out of range\r\n"))),
@@ -63,18 +64,20 @@ pub(super) fn run<'a>(command: Server, a: &Arguments<'a, '_>, session: &mut Sess
               Are you sure your configuration is correct?\r\n",
         ))),
         Server::Reset => {
-            session.reset();
+            *session = Session::new(session.connection);
             answer(fixed(b"+RESET\r\n"))
         }
-        Server::Quit => Ok((Call::Quit(b"+OK\r\n"), Form::Status)),
+        Server::Quit => Ok((Call::Quit(b"+OK\r\n"), STATUS)),
     }
 }
 
-fn commands<'a>(a: &Arguments<'a, '_>) -> Parsed<'a> {
+fn commands<'a>(a: &Arguments<'a, '_>, version: RespVersion) -> Parsed<'a> {
     let subcommand = a.get(1);
     let mut out = Vec::new();
-    if a.len() == 1 || is_any(subcommand, &["docs"]) {
+    if a.len() == 1 {
         header(&mut out, b'*', 0);
+    } else if is_any(subcommand, &["docs"]) {
+        version.map(&mut out, 0);
     } else if is_any(subcommand, &["count"]) {
         header(&mut out, b':', TABLE.len());
     } else if is_any(subcommand, &["list"]) {
@@ -83,23 +86,28 @@ fn commands<'a>(a: &Arguments<'a, '_>) -> Parsed<'a> {
     } else if is_any(subcommand, &["info"]) {
         // Nothing is known of the positions of keys: a null for each.
         header(&mut out, b'*', a.len() - 2);
-        a.from(2).for_each(|_| out.extend_from_slice(b"$-1\r\n"));
+        a.from(2).for_each(|_| out.extend_from_slice(version.null()));
     } else {
         return Err(unknown_subcommand("COMMAND", subcommand));
     }
     answer(Cow::Owned(out))
 }
 
-/// `HELLO [2 [AUTH user password] [SETNAME name]]`. Only version 2 is spoken; clients fall back to it.
+/// `HELLO [2|3 [SETNAME name]]`: which version of RESP to speak from here on, this reply included.
 fn hello<'a>(a: &Arguments<'a, '_>, session: &mut Session) -> Parsed<'a> {
-    if a.len() > 1 {
-        let version = canonical(a.get(1)).ok_or(Refusal::Text(fixed(
-            b"-ERR Protocol version is not an integer or out of range\r\n",
-        )))?;
-        if version != 2 {
+    let version = match canonical(a.get(1)) {
+        _ if a.len() == 1 => session.version,
+        Some(2) => RespVersion::Two,
+        Some(3) => RespVersion::Three,
+        Some(_) => {
             return Err(Refusal::Text(fixed(b"-NOPROTO unsupported protocol version\r\n")));
         }
-    }
+        None => {
+            return Err(Refusal::Text(fixed(
+                b"-ERR Protocol version is not an integer or out of range\r\n",
+            )));
+        }
+    };
     if a.len() == 4 && is_any(a.get(2), &["setname"]) {
         set_name(session, a.get(3))?;
     } else if a.len() > 2 {
@@ -107,14 +115,15 @@ fn hello<'a>(a: &Arguments<'a, '_>, session: &mut Session) -> Parsed<'a> {
         let text = format_args!("Syntax error in HELLO option '{option}'");
         return Err(Refusal::Text(resp_error(text)));
     }
+    session.version = version;
     let mut out = Vec::new();
-    header(&mut out, b'*', 14);
+    version.map(&mut out, 7);
     bulk(&mut out, b"server");
     bulk(&mut out, env!("CARGO_PKG_NAME").as_bytes());
     bulk(&mut out, b"version");
     bulk(&mut out, env!("CARGO_PKG_VERSION").as_bytes());
     bulk(&mut out, b"proto");
-    header(&mut out, b':', 2);
+    header(&mut out, b':', if version == RespVersion::Two { 2 } else { 3 });
     bulk(&mut out, b"id");
     header(&mut out, b':', session.connection);
     bulk(&mut out, b"mode");
@@ -134,7 +143,7 @@ fn client<'a>(a: &Arguments<'a, '_>, session: &mut Session) -> Parsed<'a> {
             ok()
         }
         2 if is_any(subcommand, &["getname"]) && session.name.is_empty() => {
-            answer(fixed(b"$-1\r\n"))
+            answer(fixed(session.version.null()))
         }
         2 if is_any(subcommand, &["getname"]) => answer(one_bulk(&session.name)),
         2 if is_any(subcommand, &["id"]) => {
@@ -169,7 +178,7 @@ fn set_name(session: &mut Session, name: &[u8]) -> Result<(), Refusal> {
 const PARAMETERS: &[(&str, &str)] =
     &[("save", ""), ("appendonly", "no"), ("maxmemory", "0"), ("databases", "1")];
 
-fn config<'a>(a: &Arguments<'a, '_>) -> Parsed<'a> {
+fn config<'a>(a: &Arguments<'a, '_>, version: RespVersion) -> Parsed<'a> {
     let subcommand = a.get(1);
     if is_any(subcommand, &["get"]) {
         if a.len() < 3 {
@@ -178,7 +187,7 @@ fn config<'a>(a: &Arguments<'a, '_>) -> Parsed<'a> {
         let asked = |name: &str| a.from(2).any(|p| p == b"*" || is_any(p, &[name]));
         let mut out = Vec::new();
         let found = || PARAMETERS.iter().filter(|(name, _)| asked(name));
-        header(&mut out, b'*', 2 * found().count());
+        version.map(&mut out, found().count());
         for (name, value) in found() {
             bulk(&mut out, name.as_bytes());
             bulk(&mut out, value.as_bytes());

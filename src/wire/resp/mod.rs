@@ -1,4 +1,4 @@
-//! RESP2, the protocol of redis, server side.
+//! RESP, the protocol of redis, server side: version 2, and version 3 for clients that ask for it.
 //!
 //! A request is an array of bulk strings, `*2\r\n$3\r\nGET\r\n$1\r\nx\r\n`, or, typed by hand, a line of
 //! words. This file finds where requests begin and end; `command` and `connection` say what they mean. Replies and errors
@@ -15,7 +15,7 @@
 //! Nothing is allocated from a number that a client announced: the decoder keeps the positions of the
 //! arguments that have arrived, eight bytes each, and reuses the room for the next request.
 //!
-//! Source: the RESP specification, and `networking.c` of redis.
+//! Source: the RESP2 and RESP3 specifications, and `networking.c` of redis.
 
 mod command;
 mod connection;
@@ -29,6 +29,7 @@ use super::number;
 use super::request::{Call, Form, Request, Step, max_request, resp_error};
 use crate::base::Limits;
 use crate::base::limits::{HIGHEST_MAX_VALUE, MAX_ARGUMENTS, MAX_LINE};
+use command::STATUS;
 use connection::Session;
 
 /// The longest line that can hold a count or a length: a type byte, 20 characters, CRLF.
@@ -191,7 +192,7 @@ impl Decoder {
         let line = buf[..end].strip_suffix(b"\r").unwrap_or(&buf[..end]);
         if line.iter().any(|byte| matches!(byte, b'"' | b'\'')) {
             let text = format_args!("quotes in a line of words are not understood");
-            return self.done(Call::Static(resp_error(text)), Form::Status, end + 1);
+            return self.done(Call::Static(resp_error(text)), STATUS, end + 1);
         }
         let mut start = 0;
         for word in line.split(u8::is_ascii_whitespace) {
@@ -228,7 +229,7 @@ impl Decoder {
             let most = most_bytes(limits);
             resp_error(format_args!("request exceeds maximum allowed size: at most {most} bytes"))
         };
-        self.done(Call::Static(text), Form::Status, start)
+        self.done(Call::Static(text), STATUS, start)
     }
 
     fn discard<'a>(&mut self, buf: &'a [u8]) -> Step<'a> {
