@@ -202,7 +202,7 @@ impl<'a> Session<'a> {
             }
             Call::Read(read) => self.read(&read, form),
             Call::Stats(argument) => stats::write(self.replica, argument, form, &mut self.out),
-            Call::Info(_) => stats::write(self.replica, b"", form, &mut self.out),
+            Call::Info(_) => stats::write_info(self.replica, form, &mut self.out),
             Call::Static(reply) => self.out.extend_from_slice(&reply),
             Call::Quit(last_words) => {
                 self.out.extend_from_slice(last_words);
