@@ -256,8 +256,11 @@ impl Disk {
         })
     }
 
-    /// The last write and the last sync.
+    /// The last write and the last sync. A disk that failed before has been reported and is left alone.
     pub(super) fn close(&self) {
+        if self.failed.get().is_some() {
+            return;
+        }
         let result = self.write_through(u64::MAX).and_then(|()| self.sync());
         if let Err(why) = result {
             warn!("the store could not be closed in order: {why}");
