@@ -129,11 +129,21 @@ impl Cluster {
         });
     }
 
-    /// Waits until all replicas hold the same, in memory and on disk; gives the entries.
+    /// Waits until nothing is under way and all replicas hold the same, in memory and on disk; gives the
+    /// entries.
     pub fn converge(&self) -> Vec<String> {
+        let mut clients: Vec<Client> = (0..3).map(|i| self.connect(i)).collect();
+        eventually("nothing is under way", LONG, || {
+            let state: Vec<[String; 3]> = clients
+                .iter_mut()
+                .map(|c| ["pending_messages", "live", "delivered_writes"].map(|name| c.stat(name)))
+                .collect();
+            let quiet = |s: &[String; 3]| s[0] == "0" && s[1] == "1" && s[2] == state[0][2];
+            state.iter().all(quiet).then_some(())
+        });
         let entries = converged(&[self.storage(0), self.storage(1), self.storage(2)], LONG);
-        for i in (0..3).filter(|i| self.servers[*i].is_some()) {
-            assert_eq!(self.connect(i).stat("curr_items"), entries.len().to_string());
+        for client in &mut clients {
+            assert_eq!(client.stat("curr_items"), entries.len().to_string());
         }
         entries
     }
