@@ -62,14 +62,23 @@ impl Cluster {
     }
 
     fn try_start(&mut self, i: usize) -> Result<(), String> {
-        let consistency = format!("--consistency={}", self.mode);
+        self.servers[i] = Some(self.try_start_in_mode(i, &self.mode)?);
+        Ok(())
+    }
+
+    /// A replica that is started with another mode than the others, by mistake.
+    pub fn start_in_mode(&self, i: usize, mode: &str) -> Server {
+        self.try_start_in_mode(i, mode).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    fn try_start_in_mode(&self, i: usize, mode: &str) -> Result<Server, String> {
+        let consistency = format!("--consistency={mode}");
         let (only, data) = (i.to_string(), self.path("data"));
         let file = self.path("cluster.toml");
         let mut arguments = vec![&*consistency, "--only", &only, "--cluster", text(&file)];
         arguments.extend(["--data", text(&data)]);
         arguments.extend(self.more.iter().map(String::as_str));
-        self.servers[i] = Some(Server::try_start(&arguments)?);
-        Ok(())
+        Server::try_start(&arguments)
     }
 
     fn path(&self, name: &str) -> PathBuf {

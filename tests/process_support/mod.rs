@@ -221,10 +221,9 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            eprintln!("servers (process {}) said:", self.pid());
-            for line in self.stderr() {
-                eprintln!("  | {line}");
-            }
+            let said = self.stderr();
+            let last = &said[said.len().saturating_sub(40)..];
+            eprintln!("servers (process {}) said last:\n  {}", self.pid(), last.join("\n  "));
         }
     }
 }
