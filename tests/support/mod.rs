@@ -283,7 +283,7 @@ impl Cluster {
             self.seen.push(Seen::Answered(i, reply.ticket, reply.outcome));
         }
         if let Some(installed) = installed {
-            self.drive(i, |node, _| node.installed(installed));
+            self.drive(i, |node, now| node.installed(now, installed));
         }
         for (peer, why) in cut {
             self.seen.push(Seen::Cut(i, peer.index(), why));

@@ -99,7 +99,7 @@ impl TotalOrder {
         for message in recovered.pending {
             machine.clock.observe(message.ts.time);
             // The disk holds them in order; one that were not would have been refused there.
-            let _ = machine.pending.insert(message, Duration::ZERO);
+            let _ = machine.pending.insert(message, machine.delivered, Duration::ZERO);
         }
         machine
     }
@@ -140,14 +140,15 @@ impl TotalOrder {
             self.pending.note_received(origin, message.place());
             return Ok(());
         }
-        if origin != peer && message.place() > self.pending.received(origin) {
+        if origin == peer {
+            self.pending.insert(message, self.delivered, now.since_start)?;
+        } else if self.pending.insert(message.clone(), self.delivered, now.since_start)? {
             // A peer kept it, and its origin may have lost it (this replica itself, if it is the origin).
             // It goes on to all, so that whoever has said `Synced` before has not said too little.
             for other in self.open_peers().filter(|other| *other != peer) {
                 fx.send_write(other, &message);
             }
         }
-        self.pending.insert(message, now.since_start)?;
         Ok(())
     }
 
@@ -230,15 +231,17 @@ impl Protocol for TotalOrder {
         if weight(&op) > crate::base::limits::HIGHEST_MAX_VALUE {
             return Err(Refusal::TooLarge);
         }
+        let prev = self.pending.last_place(self.me());
         let ts = self.clock.tick();
-        let message = Message { ts, incarnation: self.incarnation, at: now.unix_ms, prompt, op };
+        let (incarnation, at) = (self.incarnation, now.unix_ms);
+        let message = Message { ts, incarnation, prev, at, prompt, op };
         self.broadcast(&message, fx);
         if self.setup.remember_own {
             let mut bytes = Vec::new();
             message.encode(&mut bytes);
             fx.remember.push((ts, bytes));
         }
-        let inserted = self.pending.insert(message, now.since_start);
+        let inserted = self.pending.insert(message, self.delivered, now.since_start);
         debug_assert_eq!(inserted, Ok(true), "a new timestamp is later than all before it");
         Ok(ts)
     }
@@ -274,12 +277,12 @@ impl Protocol for TotalOrder {
         }
     }
 
-    fn caught_up(&mut self, position: u64, delivered: Timestamp, fx: &mut Effects) {
+    fn caught_up(&mut self, now: Now, position: u64, delivered: Timestamp, fx: &mut Effects) {
         debug_assert!(position >= self.position, "a state transfer never goes back");
         self.position = position;
         self.delivered = delivered;
         self.clock.observe(delivered.time);
-        self.pending.drop_through(delivered);
+        self.pending.drop_through(delivered, now.since_start);
         if self.phase != Phase::Live {
             self.phase = Phase::Joining;
         }

@@ -120,7 +120,7 @@ impl TotalOrder {
     }
 
     fn become_live(&mut self, fx: &mut Effects) {
-        self.incarnation = self.incarnation.max(self.pending.received(self.me()).incarnation) + 1;
+        self.incarnation = self.incarnation.max(self.pending.last_place(self.me()).incarnation) + 1;
         self.phase = Phase::Live;
         fx.events.push(Event::Live(self.incarnation));
         for origin in self.others() {
