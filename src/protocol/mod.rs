@@ -25,6 +25,8 @@ pub struct Setup {
     pub me: ReplicaId,
     /// How many replicas there are.
     pub replicas: u16,
+    /// A number that no other start of this replica has, not 0.
+    pub life: u64,
     /// How long a write that could be delivered waits before it is.
     pub write_delay: Duration,
     /// Whether own writes must be on disk as soon as they are accepted (their clients are answered then).
@@ -180,7 +182,7 @@ pub trait Protocol: Send {
     ) -> Result<(), Violation>;
 
     /// What [`Event::CatchUp`] asked for has arrived: the store now stands at this position.
-    fn caught_up(&mut self, position: u64, delivered: Timestamp, fx: &mut Effects);
+    fn caught_up(&mut self, now: Now, position: u64, delivered: Timestamp, fx: &mut Effects);
 
     /// Ends a batch of inputs, or of none when a deadline has passed.
     fn finish(&mut self, now: Now, fx: &mut Effects);

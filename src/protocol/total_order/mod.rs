@@ -29,11 +29,13 @@
 //! TCP connections break, and a killed replica loses all but its `storage.txt`. When a link comes up, both
 //! sides say [`Hello`]: how much they have delivered and how far they have each replica's stream. Each
 //! then sends all that it holds undelivered and the other lacks, its acknowledgements, and
-//! [`Frame::Synced`] with the position it has delivered up to. A replica that has started acknowledges,
-//! originates and delivers nothing until
+//! [`Frame::Synced`] with the position it has delivered up to. A message that comes from another than its
+//! origin is passed on to all. A replica that has started acknowledges, originates and delivers nothing
+//! until
 //!
-//! 1. it is synced with *every* peer, so its clock is past everything it acknowledged in its earlier life,
-//!    it has again the own messages that any peer holds (and sends them on to the others), and
+//! 1. every peer has said `Synced` while all were linked to the same lives of each other: so its clock is
+//!    past everything it acknowledged in its earlier life, it has again the own messages that any peer
+//!    holds, and nothing that an earlier life of some replica has sent can still turn up anywhere; and
 //! 2. it has fetched the deliveries it missed out of the most advanced peer's `storage.txt`.
 //!
 //! Then it is *live*, in a new incarnation. Its acknowledgements of an earlier life still count, and safely
@@ -52,7 +54,7 @@ use std::time::Duration;
 
 use super::{Effects, Event, Protocol, Refusal, Setup, Status, Violation};
 use crate::base::{LamportClock, Now, Op, ReplicaId, Timestamp};
-use crate::wire::peer::{Frame, Hello, Message, StreamPlace};
+use crate::wire::peer::{Frame, Hello, Message, StreamPlace, Synced};
 use pending::{PendingMessages, weight};
 use sync::{Peer, Phase};
 
@@ -97,7 +99,7 @@ impl TotalOrder {
         for message in recovered.pending {
             machine.clock.observe(message.ts.time);
             // The disk holds them in order; one that were not would have been refused there.
-            let _ = machine.pending.insert(message, Duration::ZERO);
+            let _ = machine.pending.insert(message, machine.delivered, Duration::ZERO);
         }
         machine
     }
@@ -125,18 +127,28 @@ impl TotalOrder {
         }
     }
 
-    fn on_write(&mut self, now: Now, message: Message, fx: &mut Effects) -> Result<(), Violation> {
+    fn on_write(
+        &mut self,
+        now: Now,
+        peer: ReplicaId,
+        message: Message,
+        fx: &mut Effects,
+    ) -> Result<(), Violation> {
         let origin = self.known(message.ts.replica)?;
         self.clock.observe(message.ts.time);
         if message.ts <= self.delivered {
             self.pending.note_received(origin, message.place());
             return Ok(());
         }
-        if origin == self.me() && message.place() > self.pending.received(origin) {
-            // An own message of an earlier life, which a peer kept. It goes on from here, to all.
-            self.broadcast(&message, fx);
+        if origin == peer {
+            self.pending.insert(message, self.delivered, now.since_start)?;
+        } else if self.pending.insert(message.clone(), self.delivered, now.since_start)? {
+            // A peer kept it, and its origin may have lost it (this replica itself, if it is the origin).
+            // It goes on to all, so that whoever has said `Synced` before has not said too little.
+            for other in self.open_peers().filter(|other| *other != peer) {
+                fx.send_write(other, &message);
+            }
         }
-        self.pending.insert(message, now.since_start)?;
         Ok(())
     }
 
@@ -186,8 +198,9 @@ impl TotalOrder {
 
 impl Protocol for TotalOrder {
     fn connected(&mut self, peer: ReplicaId, fx: &mut Effects) {
-        self.peers[peer.index()].open = false;
+        self.peers[peer.index()] = Peer::default();
         let hello = Hello {
+            life: self.setup.life,
             position: self.position,
             delivered: self.delivered,
             clock: self.clock.time(),
@@ -197,7 +210,7 @@ impl Protocol for TotalOrder {
     }
 
     fn disconnected(&mut self, peer: ReplicaId, fx: &mut Effects) {
-        self.peers[peer.index()].open = false;
+        self.peers[peer.index()] = Peer::default();
         self.lost_source(peer, fx);
     }
 
@@ -218,15 +231,17 @@ impl Protocol for TotalOrder {
         if weight(&op) > crate::base::limits::HIGHEST_MAX_VALUE {
             return Err(Refusal::TooLarge);
         }
+        let prev = self.pending.last_place(self.me());
         let ts = self.clock.tick();
-        let message = Message { ts, incarnation: self.incarnation, at: now.unix_ms, prompt, op };
+        let (incarnation, at) = (self.incarnation, now.unix_ms);
+        let message = Message { ts, incarnation, prev, at, prompt, op };
         self.broadcast(&message, fx);
         if self.setup.remember_own {
             let mut bytes = Vec::new();
             message.encode(&mut bytes);
             fx.remember.push((ts, bytes));
         }
-        let inserted = self.pending.insert(message, now.since_start);
+        let inserted = self.pending.insert(message, self.delivered, now.since_start);
         debug_assert_eq!(inserted, Ok(true), "a new timestamp is later than all before it");
         Ok(ts)
     }
@@ -243,17 +258,15 @@ impl Protocol for TotalOrder {
             _ if !self.peers[peer.index()].open => {
                 Err(Violation::Unexpected("frame before its hello"))
             }
-            Frame::Write(message) => self.on_write(now, message, fx),
+            Frame::Write(message) => self.on_write(now, peer, message, fx),
             Frame::Ack { origin, through } => self.on_ack(now, peer, origin, through),
             Frame::Delivered(ts) => {
                 self.clock.observe(ts.time);
                 self.pending.acknowledge_delivered(peer, ts, now.since_start);
                 Ok(())
             }
-            Frame::Synced(position) => {
-                let state = &mut self.peers[peer.index()];
-                state.synced = true;
-                state.position = position;
+            Frame::Synced(synced) => {
+                self.peers[peer.index()].synced = Some(synced);
                 self.advance(fx);
                 Ok(())
             }
@@ -264,12 +277,12 @@ impl Protocol for TotalOrder {
         }
     }
 
-    fn caught_up(&mut self, position: u64, delivered: Timestamp, fx: &mut Effects) {
+    fn caught_up(&mut self, now: Now, position: u64, delivered: Timestamp, fx: &mut Effects) {
         debug_assert!(position >= self.position, "a state transfer never goes back");
         self.position = position;
         self.delivered = delivered;
         self.clock.observe(delivered.time);
-        self.pending.drop_through(delivered);
+        self.pending.drop_through(delivered, now.since_start);
         if self.phase != Phase::Live {
             self.phase = Phase::Joining;
         }
@@ -295,7 +308,8 @@ impl Protocol for TotalOrder {
         if self.phase == Phase::Live {
             return None;
         }
-        let waiting_for = self.others().filter(|id| !self.peers[id.index()].synced).collect();
+        let unsynced = |id: &ReplicaId| self.peers[id.index()].synced.is_none();
+        let waiting_for = self.others().filter(unsynced).collect();
         Some(Refusal::CatchingUp { me: self.me(), waiting_for })
     }
 
