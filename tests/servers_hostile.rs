@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use consistency_lab::base::{Op, ReplicaId, StoreRule, Timestamp, Value};
 use consistency_lab::wire::peer::{
-    Chunk, Fetch, Frame, Greeting, Hello, MAX_FRAME, Message, PREFACE, StreamPlace,
+    Chunk, Fetch, Frame, Greeting, Hello, MAX_FRAME, Message, PREFACE, StreamPlace, Synced,
 };
 use process_support::client::Client;
 use process_support::cluster::Cluster;
@@ -360,16 +360,18 @@ fn a_peer_that_sends_nonsense_is_cut_off_with_one_line() {
     let write = |time, incarnation| {
         let value = Value { data: b"v"[..].into(), flags: 0, expires: 0 };
         let op = Op::Store { key: b"k"[..].into(), value, rule: StoreRule::Always };
-        Frame::Write(Message { ts: ts(time), incarnation, at: u64::MAX, prompt: true, op })
+        let (ts, prev) = (ts(time), StreamPlace::default());
+        Frame::Write(Message { ts, incarnation, prev, at: u64::MAX, prompt: true, op })
     };
     let last = StreamPlace { incarnation: u64::MAX, time: u64::MAX };
     let hello = |n: usize| {
-        let (position, clock) = (u64::MAX, u64::MAX);
-        Frame::Hello(Hello { position, delivered: ts(u64::MAX), clock, have: vec![last; n] })
+        let (life, position, clock) = (u64::MAX, u64::MAX, u64::MAX);
+        Frame::Hello(Hello { life, position, delivered: ts(u64::MAX), clock, have: vec![last; n] })
     };
     let lines = vec![b'x'; 1000];
     let chunk = Chunk { generation: 1, next: 0, first: true, full: true, end: true, lines };
     let fetch = Fetch { generation: u64::MAX, offset: u64::MAX, after: u64::MAX };
+    let synced = Frame::Synced(Synced { position: u64::MAX, view: vec![u64::MAX; 3] });
     let other = ReplicaId(u16::MAX);
     for (name, bytes) in [
         ("an oversized length", u32::MAX.to_le_bytes().to_vec()),
@@ -384,7 +386,8 @@ fn a_peer_that_sends_nonsense_is_cut_off_with_one_line() {
         ("a write before a hello", encoded(&[write(5, 1), write(4, 1), write(4, 0)])),
         ("an acknowledgement of nobody", encoded(&[Frame::Ack { origin: other, through: last }])),
         ("deliveries from the future", encoded(&[Frame::Delivered(ts(u64::MAX))])),
-        ("a sync from the future", encoded(&[hello(3), Frame::Synced(u64::MAX)])),
+        ("a sync from the future", encoded(&[hello(3), synced.clone()])),
+        ("a sync before a hello", encoded(&[synced])),
         ("a fetch from the future", encoded(&[Frame::Fetch(fetch), Frame::Fetch(fetch)])),
     ] {
         let mut stream = impostor(&cluster);
