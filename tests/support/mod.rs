@@ -219,7 +219,12 @@ impl Cluster {
     pub fn settle(&mut self) {
         for round in 0.. {
             assert!(round < 100_000, "the cluster does not come to rest");
-            let busy = self.busy();
+            let mut busy = self.busy();
+            if busy.is_empty() {
+                // Acknowledgements that gather to go out together.
+                self.advance(Duration::from_millis(1));
+                busy = self.busy();
+            }
             if busy.is_empty() {
                 return;
             }
