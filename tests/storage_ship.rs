@@ -173,6 +173,28 @@ fn a_gap_a_divergence_and_half_an_operation_are_refused() {
 }
 
 #[test]
+fn an_installation_takes_the_place_of_a_compaction_under_way() {
+    let (store, mut log) = source(50);
+    compact(&store, &mut log);
+    let file = log.read_chunk(log.locate(0).generation, 0, 1 << 20).expect("read").expect("there");
+    let disk = MemDisk::new();
+    let mut to = fresh(&disk);
+    execute(&mut to.store, &set("own", "1"), 0);
+    write(&mut to.store, &mut to.log);
+    let mut compaction = to.log.begin_compaction().expect("it begins");
+    let mut install = Install::begin(&mut to.log, 0).expect("it begins");
+    compaction.run(|records| to.store.are_live(records)).expect("it runs");
+    let error = to.log.finish_compaction(compaction).expect_err("it was given up");
+    assert!(matches!(error, StorageError::Replaced { .. }), "{error}");
+    install.absorb(&file.bytes).expect("a whole file");
+    let installed = install.finish(&mut to.log, 1, &[]).expect("nothing is in its way");
+    to.store.install(installed);
+    assert_eq!(contents(&to.store, 0), contents(&store, 0));
+    let again = open(MemDisk::with_contents(disk.contents()), 0).expect("it opens");
+    assert_eq!(contents(&again.store, 0), contents(&store, 0));
+}
+
+#[test]
 fn an_installation_given_up_or_incomplete_changes_nothing() {
     let (store, mut log) = source(50);
     compact(&store, &mut log);

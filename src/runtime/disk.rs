@@ -354,10 +354,16 @@ impl Replica {
     pub(super) fn run_compaction(&self) {
         while !self.stopping() {
             self.pause(COMPACTION_INTERVAL);
-            if self.look(|node, _| node.store().wants_compaction())
-                && let Err(error) = self.compact()
-            {
-                warn!("replica {}: compaction failed, the file stays as it is: {error}", self.id);
+            if !self.look(|node, _| node.store().wants_compaction()) {
+                continue;
+            }
+            match self.compact() {
+                Ok(()) => {}
+                // A peer's state is being installed, which leaves nothing to compact.
+                Err(StorageError::Replaced { .. }) => {}
+                Err(error) => {
+                    warn!("replica {}: compaction failed, the file stays: {error}", self.id);
+                }
             }
         }
     }

@@ -61,6 +61,8 @@ pub struct Compaction<D: Disk> {
     handle: D::Handle,
     path: String,
     generation: u64,
+    /// The number of the replacement.
+    number: u64,
     cut: u64,
     out: Output<D::Replacement>,
     /// How far the old file has been copied.
@@ -95,13 +97,12 @@ struct Notes {
 impl<D: Disk> LogFile<D> {
     /// Begins a compaction of the file as it is now. An earlier one that is not finished is given up.
     pub fn begin_compaction(&mut self) -> Result<Box<Compaction<D>>, StorageError> {
-        self.check_usable()?;
-        let begun = self.disk.begin_replacement();
-        let replacement = begun.map_err(StorageError::io("begin a replacement of", self.path()))?;
+        let (replacement, number) = self.begin_replacement()?;
         Ok(Box::new(Compaction {
             handle: self.disk.handle(),
             path: self.path().to_owned(),
             generation: self.generation,
+            number,
             cut: self.len(),
             out: Output { replacement, buffer: Vec::new(), length: 0 },
             copied: self.len(),
@@ -121,7 +122,7 @@ impl<D: Disk> LogFile<D> {
         mut compaction: Box<Compaction<D>>,
     ) -> Result<Finish<D>, StorageError> {
         self.check_usable()?;
-        if compaction.generation != self.generation {
+        if compaction.generation != self.generation || compaction.number != self.begun {
             return Err(StorageError::Replaced { path: self.path().to_owned() });
         }
         if !compaction.ran || compaction.seen > self.position {
@@ -129,10 +130,10 @@ impl<D: Disk> LogFile<D> {
         }
         compaction.catch_up(self.len())?;
         compaction.out.sync(&compaction.path)?;
-        let Compaction { out, cut, tail_start, notes, note_bytes, .. } = *compaction;
+        let Compaction { out, number, cut, tail_start, notes, note_bytes, .. } = *compaction;
         let index = self.index.moved(notes.position, cut, tail_start);
         let file_len = out.length;
-        self.replace(out.replacement, index)?;
+        self.replace(out.replacement, number, index)?;
         Ok(Finish::Done(Compacted { file_len, log_offset: self.written, note_bytes }))
     }
 }

@@ -24,6 +24,8 @@ const BUFFER: usize = 1 << 20;
 pub struct Install<D: Disk> {
     replay: Replay,
     replacement: D::Replacement,
+    /// The number of the replacement.
+    number: u64,
     buffer: Vec<u8>,
     /// The length of the replacement, with what is buffered.
     length: u64,
@@ -43,12 +45,11 @@ pub struct Installed {
 impl<D: Disk> Install<D> {
     /// Begins a replacement beside the file. A compaction that is under way is thereby given up.
     pub fn begin(log: &mut LogFile<D>, hash_seed: u64) -> Result<Self, StorageError> {
-        log.check_usable()?;
-        let begun = log.disk.begin_replacement();
-        let replacement = begun.map_err(StorageError::io("begin a replacement of", log.path()))?;
+        let (replacement, number) = log.begin_replacement()?;
         Ok(Self {
             replay: Replay::new(hash_seed),
             replacement,
+            number,
             buffer: Vec::new(),
             length: 0,
             index: Index::default(),
@@ -115,7 +116,7 @@ impl<D: Disk> Install<D> {
         self.flush()?;
         self.replacement.sync().map_err(StorageError::io("sync the replacement of", &self.path))?;
         self.index.note(shipped, self.length);
-        log.replace(self.replacement, self.index)?;
+        log.replace(self.replacement, self.number, self.index)?;
         log.position = shipped;
         Ok(Installed { progress: self.replay.progress, incarnation, file_len: self.length })
     }

@@ -77,13 +77,15 @@ pub struct LogFile<D: Disk> {
     pub(super) generation: u64,
     pub(super) position: u64,
     pub(super) written: u64,
+    /// How many replacements have been begun; only the last can become the file.
+    pub(super) begun: u64,
     /// Set once a replacement failed half-way: nobody knows which file a restart will find.
     pub(super) broken: bool,
 }
 
 impl<D: Disk> LogFile<D> {
     pub(super) fn new(disk: D, index: Index, position: u64) -> Self {
-        Self { disk, index, generation: 1, position, written: 0, broken: false }
+        Self { disk, index, generation: 1, position, written: 0, begun: 0, broken: false }
     }
 
     /// What to call the file in messages.
@@ -133,12 +135,26 @@ impl<D: Disk> LogFile<D> {
         Err(StorageError::Io { action: "go on with", path: self.path().to_owned(), source })
     }
 
+    /// Begins a replacement, and gives its number. One that is under way is thereby given up.
+    pub(super) fn begin_replacement(&mut self) -> Result<(D::Replacement, u64), StorageError> {
+        self.check_usable()?;
+        // Counted in any case: the one before is lost even where this one cannot be had.
+        self.begun += 1;
+        let begun = self.disk.begin_replacement();
+        let replacement = begun.map_err(StorageError::io("begin a replacement of", self.path()))?;
+        Ok((replacement, self.begun))
+    }
+
     /// Makes a synced replacement the file; `index` describes it.
     pub(super) fn replace(
         &mut self,
         replacement: D::Replacement,
+        number: u64,
         index: Index,
     ) -> Result<(), StorageError> {
+        if number != self.begun {
+            return Err(StorageError::Replaced { path: self.path().to_owned() });
+        }
         let committed = self.disk.commit(replacement);
         self.broken = committed.is_err();
         committed.map_err(StorageError::io("replace", self.disk.path()))?;
