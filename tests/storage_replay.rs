@@ -1,5 +1,7 @@
 //! Start-up: any cut at the end is survived, any damage in the middle is refused, nothing panics.
 
+#[path = "../fuzz/entries/storage.rs"]
+mod entry;
 mod storage_support;
 
 use consistency_lab::base::{ReplicaId, Timestamp};
@@ -236,6 +238,25 @@ fn long_lines_and_many_blocks_are_read() {
     assert_eq!(dump(&replayed(&file).store), states[40]);
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn files_with_a_few_wrong_bytes_are_replayed_or_refused(
+        ops in ops(8),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        cut: prop::sample::Index,
+    ) {
+        let (_, mut file) = history(&ops);
+        for (at, byte) in changes {
+            let at = at.index(file.len());
+            file[at] = byte;
+        }
+        file.truncate(file.len() - cut.index(file.len()) / 4);
+        let _ = entry::replay(&file);
+    }
+}
+
 #[test]
 fn the_corpus_is_replayed_or_refused() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/storage");
@@ -243,7 +264,7 @@ fn the_corpus_is_replayed_or_refused() {
     for file in std::fs::read_dir(folder).expect("the corpus is there") {
         let path = file.expect("it can be listed").path();
         let bytes = std::fs::read(&path).expect("it can be read");
-        let refused = replay_bytes(&bytes).is_err();
+        let refused = entry::replay(&bytes).is_err();
         let wanted = path.file_name().expect("a name").to_string_lossy().starts_with("refused");
         assert_eq!(refused, wanted, "{}", path.display());
         seen += 1;

@@ -6,8 +6,8 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,20 +16,27 @@ use tracing::{debug, warn};
 
 use super::ports::{self, accept_loop};
 use super::replica::Replica;
+use super::sync::lock;
 use crate::base::ReplicaId;
 use crate::wire::peer::{self, Frame, FrameError, Greeting};
 
 /// How long a connection may take to greet.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a dial may take.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a dial may take. Less than a second, so that the replica can stop within one.
+const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How often a connection that does not greet is left to look whether the replica stops.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// How long after a failed dial, or a lost link, the next is tried.
 const REDIAL: Duration = Duration::from_millis(50);
 
 /// How many connections may be greeting at once; further ones are closed.
 const MAX_GREETING: usize = 64;
+
+/// How long a line about a replica of another cluster is not repeated.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// How much is read at once.
 const READ_SIZE: usize = 64 * 1024;
@@ -60,12 +67,14 @@ enum LinkError {
 /// The body of the broadcast-port thread.
 pub(super) fn listen(replica: &Arc<Replica>, listener: &TcpListener) {
     let greeting = Arc::new(AtomicUsize::new(0));
+    let said = Arc::new(Said::default());
     accept_loop(replica, listener, "broadcast port", |stream| {
         if greeting.load(Ordering::Relaxed) >= MAX_GREETING {
             return;
         }
         greeting.fetch_add(1, Ordering::Relaxed);
         let count = Arc::clone(&greeting);
+        let said = Arc::clone(&said);
         let replica = Arc::clone(replica);
         let name = format!("r{}-link-in", replica.id);
         let spawned = thread::Builder::new().name(name).spawn(move || {
@@ -75,6 +84,7 @@ pub(super) fn listen(replica: &Arc<Replica>, listener: &TcpListener) {
             let result = greeted.and_then(|peer| run_link(&replica, peer, stream));
             if let Err(error) = result
                 && !replica.stopping()
+                && said.is_new(&error)
             {
                 let from = from.map_or_else(|_| "unknown address".to_owned(), |a| a.to_string());
                 report(&replica, &format!("peer connection from {from}"), &error);
@@ -85,6 +95,27 @@ pub(super) fn listen(replica: &Arc<Replica>, listener: &TcpListener) {
             warn!("cannot start a thread for a peer: {error}");
         }
     });
+}
+
+/// What has been said lately about replicas of other clusters: they come back many times a second, and
+/// a line each time would bury all others.
+#[derive(Debug, Default)]
+struct Said(Mutex<Vec<(String, Instant)>>);
+
+impl Said {
+    fn is_new(&self, error: &LinkError) -> bool {
+        if !matches!(error, LinkError::WrongCluster { .. }) {
+            return true;
+        }
+        let (line, now) = (error.to_string(), Instant::now());
+        let mut said = lock(&self.0);
+        said.retain(|(_, when)| now.duration_since(*when) < SAY_AGAIN);
+        let is_new = said.len() < MAX_GREETING && said.iter().all(|(other, _)| *other != line);
+        if is_new {
+            said.push((line, now));
+        }
+        is_new
+    }
 }
 
 /// Connections that merely end are normal where replicas come and go; all else is worth a line.
@@ -109,9 +140,12 @@ fn greeting_to(replica: &Replica, to: ReplicaId) -> Vec<u8> {
 
 fn accept_peer(replica: &Replica, mut stream: &TcpStream) -> Result<ReplicaId, LinkError> {
     stream.set_nodelay(true)?;
-    let peer = read_greeting(replica, stream)?;
-    stream.write_all(&greeting_to(replica, peer))?;
-    Ok(peer)
+    let greeted = read_greeting(replica, stream);
+    // One of another cluster is greeted as well: it can then say on its own side what is wrong.
+    if let Ok(peer) | Err(LinkError::WrongCluster { from: peer, .. }) = &greeted {
+        stream.write_all(&greeting_to(replica, *peer))?;
+    }
+    greeted
 }
 
 /// Reads the other side's preface and greeting, and not a byte more.
@@ -121,14 +155,18 @@ fn read_greeting(replica: &Replica, mut stream: &TcpStream) -> Result<ReplicaId,
         let mut filled = 0;
         while filled < bytes.len() {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || replica.stopping() {
                 return Err(io::Error::from(ErrorKind::TimedOut).into());
             }
-            stream.set_read_timeout(Some(left))?;
+            stream.set_read_timeout(Some(left.min(GLANCE)))?;
             match stream.read(&mut bytes[filled..]) {
                 Ok(0) => return Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
                 Ok(n) => filled += n,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut
+                    ) => {}
                 Err(error) => return Err(error.into()),
             }
         }

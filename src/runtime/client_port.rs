@@ -20,7 +20,7 @@ use super::sync::{lock, wait_for};
 const SESSION_STACK: usize = 256 * 1024;
 
 /// How long a client that does not read its replies holds its thread.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What it takes to end a session.
 #[derive(Debug)]

@@ -219,8 +219,8 @@ impl Disk {
             self.durable.store(position, Ordering::Release);
         }
         let mut deferred = lock(&self.deferred);
-        let covered = deferred.partition_point(|reply| reply.after <= written);
-        for reply in deferred.drain(..covered) {
+        // They stand here as threads came by, which is not the order of the log.
+        for reply in deferred.extract_if(.., |reply| reply.after <= written) {
             reply.ticket.fill(reply.outcome);
         }
         self.changed.notify_all();
@@ -256,8 +256,11 @@ impl Disk {
         })
     }
 
-    /// The last write and the last sync.
+    /// The last write and the last sync. A disk that failed before has been reported and is left alone.
     pub(super) fn close(&self) {
+        if self.failed.get().is_some() {
+            return;
+        }
         let result = self.write_through(u64::MAX).and_then(|()| self.sync());
         if let Err(why) = result {
             warn!("the store could not be closed in order: {why}");
@@ -390,5 +393,31 @@ impl Replica {
                 Finish::NotYet(_) => return Err(StorageError::Replaced { path: String::new() }),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::base::Outcome;
+    use crate::runtime::slot::Slot;
+
+    #[test]
+    fn a_sync_hands_out_what_it_covers_in_whatever_order_it_came() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mode = crate::protocol::mode("sequential").expect("it is built");
+        let settings = Settings { sync: SyncPolicy::Always, ..Settings::new(mode) };
+        let disk = open(folder.path(), &settings).expect("an empty folder opens").disk;
+        let slot = Arc::new(Slot::default());
+        let round = slot.begin(3);
+        for (index, after) in [u64::MAX, 0, disk.written()].into_iter().enumerate() {
+            let ticket = slot.ticket(round, index);
+            disk.hand_out(vec![Reply { ticket, outcome: Outcome::Stored, after }]);
+        }
+        disk.sync().expect("the disk takes it");
+        let stored = Some(Outcome::Stored);
+        assert_eq!(slot.wait(Duration::ZERO), [None, stored, stored]);
     }
 }

@@ -29,10 +29,16 @@ pub(super) fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
 }
 
 /// Connects to `HOST:PORT` within a time.
+///
+/// Where nobody listens on a port that the system also gives to outgoing connections, TCP may connect
+/// a socket to itself sooner or later; it would then hold the very port that it waits for.
 pub(super) fn connect(address: &str, timeout: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::new(ErrorKind::NotFound, format!("{address} has no address"));
     for address in address.to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, timeout) {
+            Ok(stream) if stream.local_addr()? == address => {
+                last = ErrorKind::ConnectionRefused.into();
+            }
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }

@@ -26,8 +26,8 @@ const LARGE: usize = 64 * 1024;
 /// How many writes are ordered in one go.
 const MAX_ROUND: usize = 1024;
 
-/// The memory that all sessions of a replica may take together for requests that are larger than
-/// [`LARGE`]. At the bound a client is told so and closed.
+/// The memory that all sessions of a replica may take together for requests and replies that are larger
+/// than [`LARGE`]. At the bound a client is told so; if it was in the middle of a request, it is closed.
 #[derive(Debug)]
 pub(super) struct Budget {
     left: AtomicUsize,
@@ -45,7 +45,19 @@ impl Budget {
     }
 
     fn give_back(&self, bytes: usize) {
-        self.left.fetch_add(bytes, Ordering::Relaxed);
+        if bytes > 0 {
+            self.left.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a buffer of this size may be, with what is `lent` for it already or can be lent now.
+    fn covers(&self, size: usize, lent: &mut usize) -> bool {
+        let more = size.saturating_sub(LARGE + *lent);
+        let covered = more == 0 || self.take(more);
+        if covered {
+            *lent += more;
+        }
+        covered
     }
 }
 
@@ -62,8 +74,10 @@ pub(super) struct Session<'a> {
     /// Writes that have been parsed and not been ordered yet, and how their replies are written.
     ops: Vec<Op>,
     forms: Vec<Form>,
-    /// What is taken from the budget.
+    /// What is taken from the budget for the request.
     borrowed: usize,
+    /// What is taken from the budget for the replies.
+    lent: usize,
 }
 
 /// Whether a session goes on.
@@ -90,6 +104,7 @@ impl<'a> Session<'a> {
             ops: Vec::new(),
             forms: Vec::new(),
             borrowed: 0,
+            lent: 0,
         }
     }
 
@@ -97,7 +112,7 @@ impl<'a> Session<'a> {
     pub(super) fn run(mut self) {
         // What ends a session early is the client's connection; there is no one left to tell.
         let _ = self.serve();
-        self.replica.budget.give_back(self.borrowed);
+        self.replica.budget.give_back(self.borrowed + self.lent);
         let _ = self.stream.shutdown(std::net::Shutdown::Both);
     }
 
@@ -202,7 +217,7 @@ impl<'a> Session<'a> {
             }
             Call::Read(read) => self.read(&read, form),
             Call::Stats(argument) => stats::write(self.replica, argument, form, &mut self.out),
-            Call::Info(_) => stats::write(self.replica, b"", form, &mut self.out),
+            Call::Info(_) => stats::write_info(self.replica, form, &mut self.out),
             Call::Static(reply) => self.out.extend_from_slice(&reply),
             Call::Quit(last_words) => {
                 self.out.extend_from_slice(last_words);
@@ -236,8 +251,11 @@ impl<'a> Session<'a> {
     fn read(&mut self, read: &Read<'_>, form: Form) {
         let replica = self.replica;
         let start = self.out.len();
-        let Some(shown) = replica.look(|node, now| {
-            node.readable().then(|| answer(node.store(), read, form, now.unix_ms, &mut self.out))
+        let (out, lent) = (&mut self.out, &mut self.lent);
+        let Some(answered) = replica.look(|node, now| {
+            let has_room = |out: &Vec<u8>| replica.budget.covers(out.capacity(), lent);
+            let answer = || answer(node.store(), read, form, now.unix_ms, out, has_room);
+            node.readable().then(answer)
         }) else {
             let deadline = Instant::now() + replica.settings.write_timeout;
             if replica.wait_readable(deadline) {
@@ -249,6 +267,15 @@ impl<'a> Session<'a> {
                 |refusal| refusal.to_string().replace("; the write was not accepted", ""),
             );
             return form.failure(&mut self.out, &Failure::Refused(why.into()));
+        };
+        let Some(shown) = answered else {
+            self.out.truncate(start);
+            self.out.shrink_to(LARGE);
+            // What stays in the buffer is covered by what was taken for more.
+            return form.failure(
+                &mut self.out,
+                &Failure::Refused("out of memory writing a large reply".into()),
+            );
         };
         if !replica.disk.is_durable(shown) && !replica.wait_durable(shown) {
             self.out.truncate(start);
@@ -262,19 +289,24 @@ impl<'a> Session<'a> {
             (&mut &*self.stream).write_all(&self.out)?;
             self.out.clear();
             self.out.shrink_to(LARGE);
+            self.replica.budget.give_back(std::mem::take(&mut self.lent));
         }
         Ok(())
     }
 }
 
-/// Writes the answer; gives the position that must be durable before the client may see it.
+/// Writes the answer; gives the position that must be durable before the client may see it, or `None` as
+/// soon as `has_room` denies it the room that it takes.
+///
+/// All of it is of one moment, so that a read of several keys never shows a part of a write of several.
 fn answer(
     store: &crate::storage::Store,
     read: &Read<'_>,
     form: Form,
     now_ms: u64,
     out: &mut Vec<u8>,
-) -> u64 {
+    mut has_room: impl FnMut(&Vec<u8>) -> bool,
+) -> Option<u64> {
     let table = store.table();
     let mut shown = 0;
     let mut find = |key: &[u8]| {
@@ -289,6 +321,9 @@ fn answer(
                 let found = find(key);
                 let found = found.map(|f| Found { data: f.data, flags: f.flags, unique: f.unique });
                 form.value(out, key, found);
+                if !has_room(out) {
+                    return None;
+                }
             }
             form.end_values(out);
         }
@@ -310,5 +345,5 @@ fn answer(
             shown = store.position();
         }
     }
-    shown
+    has_room(out).then_some(shown)
 }

@@ -4,8 +4,9 @@ use std::sync::atomic::Ordering;
 
 use super::replica::Replica;
 use crate::wire::request::Form;
+use crate::wire::{memcached, resp};
 
-/// Writes the answer to `stats ARGUMENT`; RESP's `INFO` asks without one.
+/// Writes the answer to `stats ARGUMENT`.
 pub(super) fn write(replica: &Replica, argument: &[u8], form: Form, out: &mut Vec<u8>) {
     match argument {
         b"" => form.stats(out, gather(replica).into_iter()),
@@ -18,15 +19,44 @@ pub(super) fn write(replica: &Replica, argument: &[u8], form: Form, out: &mut Ve
     }
 }
 
+/// Writes the answer to RESP's `INFO [SECTION]...`: redis's usual lines, then the same as `stats`.
+///
+/// Whatever section is asked for, all of them come: there is little to leave out.
+pub(super) fn write_info(replica: &Replica, form: Form, out: &mut Vec<u8>) {
+    let own = gather(replica);
+    let find = |name| own.iter().find(|(n, _)| *n == name).map_or("", |(_, value)| value);
+    let keyspace = format!("keys={},expires=0,avg_ttl=0", find("curr_items"));
+    let redis = [
+        ("# Server", ""),
+        ("redis_version", resp::VERSION),
+        ("redis_mode", "standalone"),
+        ("os", std::env::consts::OS),
+        ("arch_bits", find("pointer_size")),
+        ("process_id", find("pid")),
+        ("uptime_in_seconds", find("uptime")),
+        ("# Clients", ""),
+        ("connected_clients", find("curr_connections")),
+        ("maxclients", find("max_connections")),
+        ("# Persistence", ""),
+        ("loading", "0"),
+        ("# Replication", ""),
+        ("role", "master"),
+        ("# Keyspace", ""),
+        ("db0", &keyspace),
+    ];
+    let own = own.iter().map(|(name, value)| (*name, value.as_str()));
+    form.stats(out, redis.into_iter().chain(own));
+}
+
 fn gather(replica: &Replica) -> Vec<(&'static str, String)> {
     let now = replica.clock.now();
     let settings = &replica.settings;
     let mut stats: Vec<(&'static str, String)> = vec![
-        ("# Server", String::new()),
+        ("# Process", String::new()),
         ("pid", std::process::id().to_string()),
         ("uptime", now.since_start.as_secs().to_string()),
         ("time", (now.unix_ms / 1000).to_string()),
-        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("version", memcached::VERSION.to_owned()),
         ("pointer_size", usize::BITS.to_string()),
         ("max_connections", settings.max_connections.to_string()),
         ("curr_connections", replica.sessions.len().to_string()),

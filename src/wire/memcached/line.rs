@@ -4,6 +4,7 @@
 //! number of words (`ERROR`), then `noreply`, the key, and the numbers (`CLIENT_ERROR`, not sent where the
 //! line says `noreply`).
 
+use super::VERSION;
 use crate::base::limits::MAX_KEY;
 use crate::base::{Arithmetic, Expiry, Op, Read, StoreRule};
 use crate::wire::number;
@@ -21,10 +22,6 @@ const BAD_DELTA: &[u8] = b"CLIENT_ERROR invalid numeric delta argument\r\n";
 const BAD_EXPTIME: &[u8] = b"CLIENT_ERROR invalid exptime argument\r\n";
 const BAD_DELETE: &[u8] =
     b"CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n";
-/// The version of memcached whose answers these are, then our own: clients decide by the first number what
-/// they may expect (memccapable, for one, wants other answers of servers before 1.6).
-const VERSION: &[u8] =
-    concat!("VERSION 1.6.18-consistency-lab-", env!("CARGO_PKG_VERSION"), "\r\n").as_bytes();
 
 /// What a line is.
 pub(super) enum Line<'a> {
@@ -108,7 +105,10 @@ pub(super) fn parse(line: &[u8], now_unix_ms: u64) -> Line<'_> {
             return Line::Call(Call::Stats(rest.next().unwrap_or_default()), Form::Stats);
         }
         b"verbosity" => return verbosity(&Words::of(line)),
-        b"version" => return Line::Call(Call::fixed(VERSION), Form::Word),
+        b"version" => {
+            let reply = format!("VERSION {VERSION}\r\n").into_bytes();
+            return Line::Call(Call::Static(reply.into()), Form::Word);
+        }
         b"quit" => return Line::Call(Call::Quit(b""), Form::Word),
         b"PING" => return Line::Call(Call::fixed(b"+PONG\r\n"), Form::Word),
         _ => return error(ERROR),

@@ -30,6 +30,10 @@ use crate::base::limits::MAX_LINE;
 use crate::base::{End, Limits, Op, StoreRule, Value};
 use line::{Block, Line, Verb};
 
+/// The version of memcached whose answers these are, then our own: clients decide by the first number what
+/// they may expect (memccapable, for one, wants other answers of servers before 1.6).
+pub const VERSION: &str = concat!("1.6.18-consistency-lab-", env!("CARGO_PKG_VERSION"));
+
 const TOO_LONG: &[u8] = b"CLIENT_ERROR line too long\r\n";
 const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache\r\n";
 const BAD_CHUNK: &[u8] = b"CLIENT_ERROR bad data chunk\r\n";

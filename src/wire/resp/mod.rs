@@ -32,6 +32,9 @@ use crate::base::limits::{HIGHEST_MAX_VALUE, MAX_ARGUMENTS, MAX_LINE};
 use command::STATUS;
 use connection::Session;
 
+/// The version of redis whose answers these are; clients decide by it what they may expect.
+pub const VERSION: &str = "7.0.0";
+
 /// The longest line that can hold a count or a length: a type byte, 20 characters, CRLF.
 const LONGEST_HEAD: usize = 23;
 
