@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod client;
+pub mod draw;
 pub mod exit;
 mod generate;
 pub mod servers;
@@ -32,6 +33,7 @@ pub struct Lab {
 enum LabCommand {
     Client(client::ClientArgs),
     Bench(bench::BenchArgs),
+    Draw(draw::DrawArgs),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
     /// The other end of `lab bench --floor`.
@@ -50,6 +52,7 @@ pub fn lab(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         None => no_command(&arguments),
         Some(LabCommand::Client(args)) => return client::run(&args),
         Some(LabCommand::Bench(args)) => bench::run(&args, &arguments),
+        Some(LabCommand::Draw(args)) => draw::run(&args),
         Some(LabCommand::Completions(args)) => generate::completions(&args, &mut Lab::command()),
         Some(LabCommand::Man(args)) => generate::man(&args, Lab::command()),
         Some(LabCommand::FloorServer) => {
