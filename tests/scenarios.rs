@@ -195,7 +195,7 @@ fn say(frame: &Frame) -> String {
             format!("asks for storage.txt behind position {}", f.after)
         }
         Frame::Fetch(_) => "asks for more".to_owned(),
-        Frame::Synced(position) => format!("synced, position {position}"),
+        Frame::Synced(s) => format!("synced, position {}", s.position),
         other => format!("{other:?}").to_lowercase(),
     }
 }

@@ -25,6 +25,8 @@ pub struct Setup {
     pub me: ReplicaId,
     /// How many replicas there are.
     pub replicas: u16,
+    /// A number that no other start of this replica has, not 0.
+    pub life: u64,
     /// How long a write that could be delivered waits before it is.
     pub write_delay: Duration,
     /// Whether own writes must be on disk as soon as they are accepted (their clients are answered then).

@@ -100,10 +100,15 @@ pub struct Settings {
     pub broadcast_addresses: Vec<String>,
 }
 
+/// A random number, not 0.
+fn fresh_number() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0).max(1)
+}
+
 impl Settings {
     /// The defaults of a mode with three replicas.
     pub fn new(mode: &'static Mode) -> Self {
-        use std::hash::{BuildHasher, RandomState};
         Self {
             mode,
             replicas: 3,
@@ -114,7 +119,7 @@ impl Settings {
             max_connections: 10_000,
             backlog: Backlog::default(),
             request_memory: 256 * 1024 * 1024,
-            hash_seed: RandomState::new().hash_one(0),
+            hash_seed: fresh_number(),
             broadcast_addresses: Vec::new(),
         }
     }
@@ -249,6 +254,7 @@ impl Host {
             let setup = Setup {
                 me: place.id,
                 replicas: settings.replicas,
+                life: fresh_number(),
                 write_delay: settings.write_delay,
                 remember_own: settings.mode.reply_at == crate::protocol::ReplyAt::Submission,
                 backlog: settings.backlog,

@@ -29,8 +29,8 @@ pub enum CodecError {
     /// Bytes are left behind the last field.
     #[error("{0} bytes too many behind the last field")]
     Trailing(usize),
-    /// A key that is empty or too long.
-    #[error("expected a key of 1 to {max} bytes, found {found}", max = limits::MAX_KEY)]
+    /// A key that is too long.
+    #[error("expected a key of at most {max} bytes, found {found}", max = limits::MAX_KEY)]
     Key {
         /// Its length.
         found: usize,
@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
 
     fn key(&mut self) -> Result<Box<[u8]>, CodecError> {
         let key = self.bytes()?;
-        if key.is_empty() || key.len() > limits::MAX_KEY {
+        if key.len() > limits::MAX_KEY {
             return Err(CodecError::Key { found: key.len() });
         }
         Ok(key.into())

@@ -90,6 +90,8 @@ pub struct Greeting {
 /// What a replica tells a peer when a link comes up: enough for both to send what the other lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hello {
+    /// A number that no other start of this replica has.
+    pub life: u64,
     /// How many writes it has delivered.
     pub position: u64,
     /// The last that it delivered.
@@ -99,6 +101,15 @@ pub struct Hello {
     /// How far it has the stream of each replica, its own included: one that lost its memory knows less
     /// of what it once said than its peers do.
     pub have: Vec<StreamPlace>,
+}
+
+/// What a replica says when it has sent a peer everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Synced {
+    /// How many writes it had delivered by then.
+    pub position: u64,
+    /// Which life of each replica it was linked to then; 0 is none.
+    pub view: Vec<u64>,
 }
 
 /// A request for the part of `storage.txt` behind a position.
@@ -147,9 +158,8 @@ pub enum Frame {
     },
     /// The sender has delivered every message up to this timestamp.
     Delivered(Timestamp),
-    /// The sender has sent all that it held undelivered and the receiver's hello lacked; what it had
-    /// delivered by then are the writes up to this position.
-    Synced(u64),
+    /// The sender has sent all that it holds undelivered and the receiver lacks.
+    Synced(Synced),
     /// Asks for a part of `storage.txt`.
     Fetch(Fetch),
     /// A part of `storage.txt`.
@@ -242,6 +252,7 @@ impl Frame {
                 put_bytes(out, g.mode.as_bytes());
             }),
             Frame::Hello(h) => framed(out, KIND_HELLO, |out| {
+                out.extend_from_slice(&h.life.to_le_bytes());
                 out.extend_from_slice(&h.position.to_le_bytes());
                 put_ts(out, h.delivered);
                 out.extend_from_slice(&h.clock.to_le_bytes());
@@ -254,8 +265,10 @@ impl Frame {
                 put_place(out, *through);
             }),
             Frame::Delivered(ts) => framed(out, KIND_DELIVERED, |out| put_ts(out, *ts)),
-            Frame::Synced(position) => framed(out, KIND_SYNCED, |out| {
-                out.extend_from_slice(&position.to_le_bytes());
+            Frame::Synced(s) => framed(out, KIND_SYNCED, |out| {
+                out.extend_from_slice(&s.position.to_le_bytes());
+                out.extend_from_slice(&(s.view.len() as u16).to_le_bytes());
+                s.view.iter().for_each(|life| out.extend_from_slice(&life.to_le_bytes()));
             }),
             Frame::Fetch(f) => framed(out, KIND_FETCH, |out| {
                 out.extend_from_slice(&f.generation.to_le_bytes());
@@ -296,6 +309,7 @@ impl Frame {
                 mode: String::from_utf8_lossy(r.bytes()?).chars().take(MAX_MODE).collect(),
             }),
             KIND_HELLO => Frame::Hello(Hello {
+                life: r.u64()?,
                 position: r.u64()?,
                 delivered: take_ts(&mut r)?,
                 clock: r.u64()?,
@@ -304,7 +318,10 @@ impl Frame {
             KIND_WRITE => Frame::Write(take_message(&mut r)?),
             KIND_ACK => Frame::Ack { origin: ReplicaId(r.u16()?), through: take_place(&mut r)? },
             KIND_DELIVERED => Frame::Delivered(take_ts(&mut r)?),
-            KIND_SYNCED => Frame::Synced(r.u64()?),
+            KIND_SYNCED => Frame::Synced(Synced {
+                position: r.u64()?,
+                view: (0..r.u16()?).map(|_| r.u64()).collect::<Result<_, _>>()?,
+            }),
             KIND_FETCH => {
                 Frame::Fetch(Fetch { generation: r.u64()?, offset: r.u64()?, after: r.u64()? })
             }

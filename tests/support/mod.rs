@@ -45,6 +45,7 @@ pub struct Cluster {
     linked: BTreeSet<(usize, usize)>,
     pub seen: Vec<Seen>,
     next_ticket: u64,
+    next_life: u64,
 }
 
 impl Cluster {
@@ -63,6 +64,7 @@ impl Cluster {
             linked: BTreeSet::new(),
             seen: Vec::new(),
             next_ticket: 1,
+            next_life: 1,
         }
     }
 
@@ -75,17 +77,20 @@ impl Cluster {
     }
 
     pub fn start(&mut self, i: usize) {
+        self.trace(&format!("start {i}"));
         assert!(self.running[i].is_none(), "replica {i} runs already");
         let opened = storage::open(self.disks[i].clone(), 7).expect("an intact store");
         let pending = opened.pending.iter().map(|(_, b)| Message::decode(b).expect("a message"));
         let setup = Setup {
             me: ReplicaId(i as u16),
             replicas: self.n,
+            life: self.next_life,
             write_delay: self.delay,
             remember_own: self.mode.reply_at == ReplyAt::Submission,
             backlog: self.backlog,
             recovered: Recovered::default(),
         };
+        self.next_life += 1;
         let build = self.mode.build.expect("a mode that is built");
         let node = Node::new(self.mode, build, setup, opened.store, pending.collect());
         self.running[i] = Some(Replica { node, log: opened.log, install: None });
@@ -112,7 +117,15 @@ impl Cluster {
         self.disks[i] = MemDisk::new();
     }
 
+    /// With `TRACE=1`, says what happens as it happens.
+    fn trace(&self, what: &str) {
+        if std::env::var_os("TRACE").is_some() {
+            eprintln!("{what}");
+        }
+    }
+
     fn stop(&mut self, i: usize) {
+        self.trace(&format!("stop {i}"));
         for j in 0..self.running.len() {
             if j != i {
                 self.cut(i, j);
@@ -135,6 +148,7 @@ impl Cluster {
             return;
         }
         self.linked.insert(Self::pair(i, j));
+        self.trace(&format!("link {i} {j}"));
         self.drive(i, |node, now| node.connected(now, ReplicaId(j as u16)));
         self.drive(j, |node, now| node.connected(now, ReplicaId(i as u16)));
     }
@@ -152,6 +166,7 @@ impl Cluster {
         if !self.linked.remove(&Self::pair(i, j)) {
             return;
         }
+        self.trace(&format!("cut {i} {j}"));
         self.wires.remove(&(i, j));
         self.wires.remove(&(j, i));
         for (a, b) in [(i, j), (j, i)] {
@@ -164,6 +179,7 @@ impl Cluster {
     /// A client's write; the ticket by which its answer will be known.
     pub fn submit(&mut self, i: usize, op: Op) -> Result<u64, Refusal> {
         let ticket = self.next_ticket;
+        self.trace(&format!("submit {ticket} at {i}"));
         self.next_ticket += 1;
         self.drive(i, |node, now| node.submit(now, op, false, ticket)).map(|()| ticket)
     }
@@ -194,6 +210,7 @@ impl Cluster {
     pub fn step(&mut self, from: usize, to: usize) -> Option<Frame> {
         let frame = self.wires.get_mut(&(from, to))?.pop_front()?;
         let its = frame.clone();
+        self.trace(&format!("{from} → {to}: {frame:?}"));
         self.drive(to, |node, now| node.receive(now, ReplicaId(from as u16), its));
         Some(frame)
     }

@@ -29,11 +29,13 @@
 //! TCP connections break, and a killed replica loses all but its `storage.txt`. When a link comes up, both
 //! sides say [`Hello`]: how much they have delivered and how far they have each replica's stream. Each
 //! then sends all that it holds undelivered and the other lacks, its acknowledgements, and
-//! [`Frame::Synced`] with the position it has delivered up to. A replica that has started acknowledges,
-//! originates and delivers nothing until
+//! [`Frame::Synced`] with the position it has delivered up to. A message that comes from another than its
+//! origin is passed on to all. A replica that has started acknowledges, originates and delivers nothing
+//! until
 //!
-//! 1. it is synced with *every* peer, so its clock is past everything it acknowledged in its earlier life,
-//!    it has again the own messages that any peer holds (and sends them on to the others), and
+//! 1. every peer has said `Synced` while all were linked to the same lives of each other: so its clock is
+//!    past everything it acknowledged in its earlier life, it has again the own messages that any peer
+//!    holds, and nothing that an earlier life of some replica has sent can still turn up anywhere; and
 //! 2. it has fetched the deliveries it missed out of the most advanced peer's `storage.txt`.
 //!
 //! Then it is *live*, in a new incarnation. Its acknowledgements of an earlier life still count, and safely
@@ -52,7 +54,7 @@ use std::time::Duration;
 
 use super::{Effects, Event, Protocol, Refusal, Setup, Status, Violation};
 use crate::base::{LamportClock, Now, Op, ReplicaId, Timestamp};
-use crate::wire::peer::{Frame, Hello, Message, StreamPlace};
+use crate::wire::peer::{Frame, Hello, Message, StreamPlace, Synced};
 use pending::{PendingMessages, weight};
 use sync::{Peer, Phase};
 
@@ -125,16 +127,25 @@ impl TotalOrder {
         }
     }
 
-    fn on_write(&mut self, now: Now, message: Message, fx: &mut Effects) -> Result<(), Violation> {
+    fn on_write(
+        &mut self,
+        now: Now,
+        peer: ReplicaId,
+        message: Message,
+        fx: &mut Effects,
+    ) -> Result<(), Violation> {
         let origin = self.known(message.ts.replica)?;
         self.clock.observe(message.ts.time);
         if message.ts <= self.delivered {
             self.pending.note_received(origin, message.place());
             return Ok(());
         }
-        if origin == self.me() && message.place() > self.pending.received(origin) {
-            // An own message of an earlier life, which a peer kept. It goes on from here, to all.
-            self.broadcast(&message, fx);
+        if origin != peer && message.place() > self.pending.received(origin) {
+            // A peer kept it, and its origin may have lost it (this replica itself, if it is the origin).
+            // It goes on to all, so that whoever has said `Synced` before has not said too little.
+            for other in self.open_peers().filter(|other| *other != peer) {
+                fx.send_write(other, &message);
+            }
         }
         self.pending.insert(message, now.since_start)?;
         Ok(())
@@ -186,8 +197,9 @@ impl TotalOrder {
 
 impl Protocol for TotalOrder {
     fn connected(&mut self, peer: ReplicaId, fx: &mut Effects) {
-        self.peers[peer.index()].open = false;
+        self.peers[peer.index()] = Peer::default();
         let hello = Hello {
+            life: self.setup.life,
             position: self.position,
             delivered: self.delivered,
             clock: self.clock.time(),
@@ -197,7 +209,7 @@ impl Protocol for TotalOrder {
     }
 
     fn disconnected(&mut self, peer: ReplicaId, fx: &mut Effects) {
-        self.peers[peer.index()].open = false;
+        self.peers[peer.index()] = Peer::default();
         self.lost_source(peer, fx);
     }
 
@@ -243,17 +255,15 @@ impl Protocol for TotalOrder {
             _ if !self.peers[peer.index()].open => {
                 Err(Violation::Unexpected("frame before its hello"))
             }
-            Frame::Write(message) => self.on_write(now, message, fx),
+            Frame::Write(message) => self.on_write(now, peer, message, fx),
             Frame::Ack { origin, through } => self.on_ack(now, peer, origin, through),
             Frame::Delivered(ts) => {
                 self.clock.observe(ts.time);
                 self.pending.acknowledge_delivered(peer, ts, now.since_start);
                 Ok(())
             }
-            Frame::Synced(position) => {
-                let state = &mut self.peers[peer.index()];
-                state.synced = true;
-                state.position = position;
+            Frame::Synced(synced) => {
+                self.peers[peer.index()].synced = Some(synced);
                 self.advance(fx);
                 Ok(())
             }
@@ -295,7 +305,8 @@ impl Protocol for TotalOrder {
         if self.phase == Phase::Live {
             return None;
         }
-        let waiting_for = self.others().filter(|id| !self.peers[id.index()].synced).collect();
+        let unsynced = |id: &ReplicaId| self.peers[id.index()].synced.is_none();
+        let waiting_for = self.others().filter(unsynced).collect();
         Some(Refusal::CatchingUp { me: self.me(), waiting_for })
     }
 

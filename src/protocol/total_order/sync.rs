@@ -1,6 +1,6 @@
 //! What happens when a link comes up, and how a replica that has started becomes live.
 
-use super::{Effects, Event, Frame, Hello, Now, ReplicaId, TotalOrder, Violation};
+use super::{Effects, Event, Frame, Hello, Now, ReplicaId, Synced, TotalOrder, Violation};
 use crate::wire::peer::StreamPlace;
 
 /// How far a replica is since its start.
@@ -14,15 +14,15 @@ pub(super) enum Phase {
     Live,
 }
 
-/// What is known of a peer.
-#[derive(Clone, Copy, Debug, Default)]
+/// What is known of a peer on the present link.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Peer {
-    /// Its hello has come on the present link: from then on it is sent everything.
+    /// Its hello has come: from then on it is sent everything.
     pub(super) open: bool,
-    /// Everything this replica lacked has come from it, at least once since the start.
-    pub(super) synced: bool,
-    /// How many writes it had delivered when it last said that it was synced.
-    pub(super) position: u64,
+    /// Which life of it this is.
+    life: u64,
+    /// What it last said when it had sent everything.
+    pub(super) synced: Option<Synced>,
 }
 
 impl TotalOrder {
@@ -48,7 +48,7 @@ impl TotalOrder {
         self.incarnation = self.incarnation.max(hello.have[self.me().index()].incarnation);
         self.pending.strike_early_acks(peer);
         self.pending.acknowledge_delivered(peer, hello.delivered, now.since_start);
-        self.peers[peer.index()].open = true;
+        self.peers[peer.index()] = Peer { open: true, life: hello.life, synced: None };
 
         for origin in self.everyone() {
             for message in self.pending.of(origin, hello.have[origin.index()]) {
@@ -58,8 +58,21 @@ impl TotalOrder {
         if self.phase == Phase::Live {
             self.announce(peer, fx);
         }
-        fx.send(peer, &Frame::Synced(self.position));
+        // To all, because what the others know of this replica's links is out of date now.
+        let synced = Synced { position: self.position, view: self.view() };
+        for other in self.open_peers() {
+            fx.send(other, &Frame::Synced(synced.clone()));
+        }
+        self.advance(fx);
         Ok(())
+    }
+
+    /// Which life of each replica this one is linked to.
+    fn view(&self) -> Vec<u64> {
+        let life = |id: ReplicaId| {
+            if id == self.me() { self.setup.life } else { self.peers[id.index()].life }
+        };
+        self.everyone().map(life).collect()
     }
 
     /// Tells a peer all that this replica acknowledges, whatever it was told before.
@@ -79,14 +92,24 @@ impl TotalOrder {
 
     /// Goes on towards being live, as far as it can.
     pub(super) fn advance(&mut self, fx: &mut Effects) {
-        if self.phase != Phase::Joining
-            || self.others().any(|peer| !self.peers[peer.index()].synced)
-        {
+        if self.phase != Phase::Joining {
             return;
         }
-        let needed = self.others().map(|p| self.peers[p.index()].position).max().unwrap_or(0);
+        // All must have said that they are synced while they were linked to the very lives that this
+        // replica is linked to.
+        let view = self.view();
+        let mut needed = 0;
+        for peer in self.others() {
+            match &self.peers[peer.index()].synced {
+                Some(synced) if synced.view == view => needed = synced.position.max(needed),
+                _ => return,
+            }
+        }
         if self.position < needed {
-            let source = self.open_peers().find(|p| self.peers[p.index()].position >= needed);
+            let has_it = |p: &ReplicaId| {
+                self.peers[p.index()].synced.as_ref().is_some_and(|s| s.position >= needed)
+            };
+            let source = self.open_peers().find(has_it);
             if let Some(source) = source {
                 self.phase = Phase::CatchingUp(source);
                 fx.events.push(Event::CatchUp(source));
