@@ -1,5 +1,6 @@
 //! The labs: what each starts, in one file or folder a lab.
 
+pub mod demo;
 pub mod picture;
 pub mod replicas;
 pub mod trace;

@@ -187,6 +187,7 @@ impl<'a> Run<'a> {
             let setup = Setup {
                 me: ReplicaId(me),
                 replicas,
+                life: u64::from(me) + 1,
                 write_delay: world.write_delay,
                 remember_own: mode.reply_at == ReplyAt::Submission,
                 backlog: Backlog::default(),
@@ -394,5 +395,73 @@ fn words(outcome: Outcome) -> String {
     match outcome {
         Outcome::Stored => "STORED".to_owned(),
         other => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::labs::compared_modes;
+
+    const HOP: Duration = Duration::from_millis(2);
+
+    fn run(mode: &'static Mode) -> Vec<Happening> {
+        let asks = vec![(Duration::ZERO, Ask::Set("42")), (Duration::ZERO, Ask::Get)];
+        let world = World { client_delay: HOP / 4, ..World::even(3, HOP, Duration::ZERO) };
+        trace(mode, &world, &[Script { replica: 0, asks }]).expect("a trace")
+    }
+
+    /// The costs that the header of `protocol::total_order` states.
+    #[test]
+    fn a_write_costs_two_messages_and_four_acknowledgements_and_two_hops() {
+        for mode in compared_modes() {
+            let happenings = run(mode);
+            let sent = |kind: fn(&Frame) -> bool| {
+                let is = |h: &&Happening| matches!(&h.what, What::Sent(_, frame) if kind(frame));
+                happenings.iter().filter(is).count()
+            };
+            assert_eq!(sent(|frame| matches!(frame, Frame::Write(_))), 2, "{mode:?}");
+            assert_eq!(sent(|frame| matches!(frame, Frame::Ack { .. })), 4, "{mode:?}");
+            let mut delivered: Vec<(usize, Duration)> = happenings
+                .iter()
+                .filter(|h| matches!(&h.what, What::Delivered(_, value) if value == "42"))
+                .map(|h| (h.replica, h.at))
+                .collect();
+            delivered.sort();
+            let at = HOP / 4 + HOP * 2;
+            assert_eq!(delivered, [(0, at), (1, at), (2, at)], "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn the_modes_differ_in_when_the_write_is_answered_and_what_is_read_then() {
+        let answers = compared_modes().map(|mode| {
+            let answer = |h: Happening| match h.what {
+                What::Answered(_, words) => Some((h.arrives, words)),
+                _ => None,
+            };
+            run(mode).into_iter().filter_map(answer).collect::<Vec<_>>()
+        });
+        let stored = |at| (at, "STORED".to_owned());
+        let read = |at, value: &str| (at, value.to_owned());
+        let (quick, slow) = (HOP / 2, HOP / 2 + HOP * 2);
+        let rest = HOP + HOP / 2;
+        let expected = [
+            vec![stored(quick), read(quick + rest, "0")],
+            vec![stored(slow), read(slow + rest, "42")],
+        ];
+        assert_eq!(answers.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn the_write_delay_delays_the_delivery() {
+        let delay = Duration::from_secs(2);
+        let asks = vec![(Duration::ZERO, Ask::Set("42"))];
+        let world = World::even(3, HOP, delay);
+        let mode = compared_modes().next().expect("a mode");
+        let happenings = trace(mode, &world, &[Script { replica: 1, asks }]).expect("a trace");
+        let delivered = happenings.iter().filter(|h| matches!(h.what, What::Delivered(..)));
+        assert_eq!(delivered.clone().count(), 3);
+        delivered.for_each(|h| assert_eq!(h.at, HOP * 3 + delay));
     }
 }

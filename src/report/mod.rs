@@ -24,7 +24,9 @@ mod table;
 mod tally;
 
 pub use bars::bars;
-pub use compare::{PAIR_MODES, comparison_svg, comparison_text};
+pub use compare::{
+    Comparison, PAIR_MODES, compare_folders, comparison_svg, comparison_text, pairs_folder,
+};
 pub use folder::{FolderError, numbered, prepare, write_files};
 pub use format_json::{KindSummary, PairsSummary, Summary, summarize};
 pub use machine::Machine;
