@@ -7,7 +7,7 @@
 //! the old file. When the source compacts in between, the transfer starts over.
 
 use super::{InstallStep, LogWrite, Node};
-use crate::base::ReplicaId;
+use crate::base::{Now, ReplicaId};
 use crate::protocol::ReplyAt;
 use crate::storage::Installed;
 use crate::wire::peer::{Chunk, Fetch, Frame, Message};
@@ -31,7 +31,12 @@ impl<T> Node<T> {
         self.fx.send(source, &Frame::Fetch(Fetch { generation, offset, after }));
     }
 
-    pub(super) fn on_chunk(&mut self, peer: ReplicaId, chunk: Chunk) -> Result<(), String> {
+    pub(super) fn on_chunk(
+        &mut self,
+        now: Now,
+        peer: ReplicaId,
+        chunk: Chunk,
+    ) -> Result<(), String> {
         let Some(transfer) = self.transfer.as_mut().filter(|t| t.source == peer) else {
             return Err("sent a piece of state that was not asked for".to_owned());
         };
@@ -57,7 +62,7 @@ impl<T> Node<T> {
             self.install_step(step);
         } else {
             self.transfer = None;
-            self.caught_up();
+            self.caught_up(now);
         }
         Ok(())
     }
@@ -82,15 +87,15 @@ impl<T> Node<T> {
     }
 
     /// The state that the steps in [`super::Output::log`] have built is in the file: takes it over.
-    pub fn installed(&mut self, installed: Installed) {
+    pub fn installed(&mut self, now: Now, installed: Installed) {
         self.store.install(installed);
         // Also when the source was lost meanwhile: the store has moved, and the protocol must know.
         self.transfer = self.transfer.filter(|t| !t.replacing);
-        self.caught_up();
+        self.caught_up(now);
     }
 
-    fn caught_up(&mut self) {
-        self.protocol.caught_up(self.store.position(), self.store.last(), &mut self.fx);
+    fn caught_up(&mut self, now: Now) {
+        self.protocol.caught_up(now, self.store.position(), self.store.last(), &mut self.fx);
     }
 
     /// The source is gone.

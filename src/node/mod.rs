@@ -242,7 +242,7 @@ impl<T> Node<T> {
                 self.output.serve.push((peer, fetch));
                 Ok(())
             }
-            Frame::Chunk(chunk) => self.on_chunk(peer, chunk),
+            Frame::Chunk(chunk) => self.on_chunk(now, peer, chunk),
             frame => self
                 .protocol
                 .receive(now, peer, frame, &mut self.fx)

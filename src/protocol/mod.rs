@@ -182,7 +182,7 @@ pub trait Protocol: Send {
     ) -> Result<(), Violation>;
 
     /// What [`Event::CatchUp`] asked for has arrived: the store now stands at this position.
-    fn caught_up(&mut self, position: u64, delivered: Timestamp, fx: &mut Effects);
+    fn caught_up(&mut self, now: Now, position: u64, delivered: Timestamp, fx: &mut Effects);
 
     /// Ends a batch of inputs, or of none when a deadline has passed.
     fn finish(&mut self, now: Now, fx: &mut Effects);

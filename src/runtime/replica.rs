@@ -212,8 +212,8 @@ impl Replica {
         if rest.installing
             && let Some(installed) = self.disk.take_installed()
         {
-            self.drive(None, |node, _| match installed {
-                Ok(installed) => node.installed(installed),
+            self.drive(None, |node, now| match installed {
+                Ok(installed) => node.installed(now, installed),
                 Err(why) => node.install_failed(&why),
             });
         }

@@ -92,6 +92,8 @@ impl Ticket {
             *place = Some(outcome);
             round.missing = round.missing.saturating_sub(1);
             if round.missing == 0 {
+                // Unlocked first: the thread that wakes needs the lock at once.
+                drop(round);
                 self.slot.filled.notify_one();
             }
         }

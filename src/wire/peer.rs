@@ -42,6 +42,8 @@ pub struct Message {
     pub ts: Timestamp,
     /// The life of the originator that it belongs to.
     pub incarnation: u64,
+    /// The place before it in that stream; a receiver that lacks what is there acknowledges nothing behind.
+    pub prev: StreamPlace,
     /// The originator's wall clock, in milliseconds since 1970; execution takes the time from here.
     pub at: u64,
     /// Whether `--write-delay` passes it over (the initial values do not wait).
@@ -60,6 +62,7 @@ impl Message {
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_ts(out, self.ts);
         out.extend_from_slice(&self.incarnation.to_le_bytes());
+        put_place(out, self.prev);
         out.extend_from_slice(&self.at.to_le_bytes());
         out.push(u8::from(self.prompt));
         codec::put_op(out, &self.op);
@@ -235,6 +238,7 @@ fn take_message(r: &mut Reader<'_>) -> Result<Message, CodecError> {
     Ok(Message {
         ts: take_ts(r)?,
         incarnation: r.u64()?,
+        prev: take_place(r)?,
         at: r.u64()?,
         prompt: take_flag(r)?,
         op: codec::take_op(r)?,

@@ -219,7 +219,12 @@ impl Cluster {
     pub fn settle(&mut self) {
         for round in 0.. {
             assert!(round < 100_000, "the cluster does not come to rest");
-            let busy = self.busy();
+            let mut busy = self.busy();
+            if busy.is_empty() {
+                // Acknowledgements that gather to go out together.
+                self.advance(Duration::from_millis(1));
+                busy = self.busy();
+            }
             if busy.is_empty() {
                 return;
             }
@@ -283,7 +288,7 @@ impl Cluster {
             self.seen.push(Seen::Answered(i, reply.ticket, reply.outcome));
         }
         if let Some(installed) = installed {
-            self.drive(i, |node, _| node.installed(installed));
+            self.drive(i, |node, now| node.installed(now, installed));
         }
         for (peer, why) in cut {
             self.seen.push(Seen::Cut(i, peer.index(), why));

@@ -21,7 +21,8 @@
 //!
 //! With *n* replicas: n-1 messages and (n-1)² acknowledgements a write (2 and 4 for three replicas), and two
 //! hops until the origin delivers. Acknowledgements are cumulative, one for all messages that came in one
-//! batch, so under load their number shrinks. One absent replica stops all deliveries: this is
+//! batch, and those that no client waits for gather for [`ACK_TOGETHER`], so under load their number
+//! shrinks; the other replicas deliver that much later than the origin. One absent replica stops all deliveries: this is
 //! total-order broadcast, not consensus. Memory is bounded by the backlog of each replica.
 //!
 //! # Lost links, lost memories
@@ -58,6 +59,12 @@ use crate::wire::peer::{Frame, Hello, Message, StreamPlace, Synced};
 use pending::{PendingMessages, weight};
 use sync::{Peer, Phase};
 
+/// How long acknowledgements for those who do not wait for them gather, to go out together.
+///
+/// A client waits for the acknowledgements that go to its own replica. Those to a replica without own writes
+/// under way only bring its deliveries forward; sent one by one they took a third of all wake-ups.
+const ACK_TOGETHER: Duration = Duration::from_millis(1);
+
 /// One replica's share in total-order broadcast.
 #[derive(Debug)]
 pub struct TotalOrder {
@@ -70,8 +77,10 @@ pub struct TotalOrder {
     /// How many messages have been delivered, and the last of them.
     position: u64,
     delivered: Timestamp,
-    /// How far this replica has acknowledged each stream to all.
-    acked: Vec<StreamPlace>,
+    /// Messages have come since the last acknowledgement.
+    unacknowledged: bool,
+    /// When those peers that do not wait for acknowledgements are due to get them.
+    ack_all_at: Option<Duration>,
 }
 
 /// The machine behind `eventual` and `sequential`; they differ only in when a client is answered.
@@ -88,18 +97,19 @@ impl TotalOrder {
             clock: LamportClock::new(setup.me),
             incarnation: recovered.incarnation,
             phase: Phase::Joining,
-            peers: vec![Peer::default(); n],
+            peers: vec![Peer::new(n); n],
             pending: PendingMessages::new(setup.me, setup.replicas),
             position: recovered.position,
             delivered: recovered.delivered,
-            acked: vec![StreamPlace::default(); n],
+            unacknowledged: false,
+            ack_all_at: None,
             setup,
         };
         machine.clock.observe(machine.delivered.time);
         for message in recovered.pending {
             machine.clock.observe(message.ts.time);
             // The disk holds them in order; one that were not would have been refused there.
-            let _ = machine.pending.insert(message, Duration::ZERO);
+            let _ = machine.pending.insert(message, machine.delivered, Duration::ZERO);
         }
         machine
     }
@@ -136,18 +146,20 @@ impl TotalOrder {
     ) -> Result<(), Violation> {
         let origin = self.known(message.ts.replica)?;
         self.clock.observe(message.ts.time);
+        self.unacknowledged = true;
         if message.ts <= self.delivered {
             self.pending.note_received(origin, message.place());
             return Ok(());
         }
-        if origin != peer && message.place() > self.pending.received(origin) {
+        if origin == peer {
+            self.pending.insert(message, self.delivered, now.since_start)?;
+        } else if self.pending.insert(message.clone(), self.delivered, now.since_start)? {
             // A peer kept it, and its origin may have lost it (this replica itself, if it is the origin).
             // It goes on to all, so that whoever has said `Synced` before has not said too little.
             for other in self.open_peers().filter(|other| *other != peer) {
                 fx.send_write(other, &message);
             }
         }
-        self.pending.insert(message, now.since_start)?;
         Ok(())
     }
 
@@ -171,15 +183,34 @@ impl TotalOrder {
         if id.0 < self.setup.replicas { Ok(id) } else { Err(Violation::UnknownReplica(id)) }
     }
 
-    /// Acknowledges to all what has come since the last time: one frame a stream, however many messages.
-    fn acknowledge_new(&mut self, fx: &mut Effects) {
+    /// Acknowledges what has come since the last time: one frame a stream, however many messages. A peer that
+    /// has messages of its own under way is told at once, because its clients may be waiting for it; the
+    /// others when it is due.
+    fn acknowledge_new(&mut self, now: Now, fx: &mut Effects) {
+        let due = self.ack_all_at.is_some_and(|at| at <= now.since_start);
+        if due {
+            self.ack_all_at = None;
+        } else if !std::mem::take(&mut self.unacknowledged) {
+            return;
+        }
+        let peers: Vec<ReplicaId> = self.open_peers().collect();
+        for peer in peers {
+            if due || self.pending.load(peer).0 > 0 {
+                self.acknowledge_to(peer, fx);
+            } else {
+                self.ack_all_at.get_or_insert(now.since_start + ACK_TOGETHER);
+            }
+        }
+    }
+
+    /// Tells a peer how far this replica holds each stream, where that is news to it.
+    fn acknowledge_to(&mut self, peer: ReplicaId, fx: &mut Effects) {
         for origin in self.others() {
-            let received = self.pending.received(origin);
-            if received > self.acked[origin.index()] {
-                self.acked[origin.index()] = received;
-                for peer in self.open_peers() {
-                    fx.send(peer, &Frame::Ack { origin, through: received });
-                }
+            let through = self.pending.received(origin);
+            let told = &mut self.peers[peer.index()].told[origin.index()];
+            if through > *told {
+                *told = through;
+                fx.send(peer, &Frame::Ack { origin, through });
             }
         }
     }
@@ -197,7 +228,7 @@ impl TotalOrder {
 
 impl Protocol for TotalOrder {
     fn connected(&mut self, peer: ReplicaId, fx: &mut Effects) {
-        self.peers[peer.index()] = Peer::default();
+        self.peers[peer.index()] = Peer::new(self.peers.len());
         let hello = Hello {
             life: self.setup.life,
             position: self.position,
@@ -209,7 +240,7 @@ impl Protocol for TotalOrder {
     }
 
     fn disconnected(&mut self, peer: ReplicaId, fx: &mut Effects) {
-        self.peers[peer.index()] = Peer::default();
+        self.peers[peer.index()] = Peer::new(self.peers.len());
         self.lost_source(peer, fx);
     }
 
@@ -230,15 +261,17 @@ impl Protocol for TotalOrder {
         if weight(&op) > crate::base::limits::HIGHEST_MAX_VALUE {
             return Err(Refusal::TooLarge);
         }
+        let prev = self.pending.last_place(self.me());
         let ts = self.clock.tick();
-        let message = Message { ts, incarnation: self.incarnation, at: now.unix_ms, prompt, op };
+        let (incarnation, at) = (self.incarnation, now.unix_ms);
+        let message = Message { ts, incarnation, prev, at, prompt, op };
         self.broadcast(&message, fx);
         if self.setup.remember_own {
             let mut bytes = Vec::new();
             message.encode(&mut bytes);
             fx.remember.push((ts, bytes));
         }
-        let inserted = self.pending.insert(message, now.since_start);
+        let inserted = self.pending.insert(message, self.delivered, now.since_start);
         debug_assert_eq!(inserted, Ok(true), "a new timestamp is later than all before it");
         Ok(ts)
     }
@@ -274,12 +307,12 @@ impl Protocol for TotalOrder {
         }
     }
 
-    fn caught_up(&mut self, position: u64, delivered: Timestamp, fx: &mut Effects) {
+    fn caught_up(&mut self, now: Now, position: u64, delivered: Timestamp, fx: &mut Effects) {
         debug_assert!(position >= self.position, "a state transfer never goes back");
         self.position = position;
         self.delivered = delivered;
         self.clock.observe(delivered.time);
-        self.pending.drop_through(delivered);
+        self.pending.drop_through(delivered, now.since_start);
         if self.phase != Phase::Live {
             self.phase = Phase::Joining;
         }
@@ -292,13 +325,17 @@ impl Protocol for TotalOrder {
             self.advance(fx);
         }
         if self.phase == Phase::Live {
-            self.acknowledge_new(fx);
+            self.acknowledge_new(now, fx);
             self.deliver_ripe(now, fx);
         }
     }
 
     fn deadline(&self) -> Option<Duration> {
-        (self.phase == Phase::Live).then(|| self.pending.ripe_at(self.setup.write_delay)).flatten()
+        if self.phase != Phase::Live {
+            return None;
+        }
+        let ripe = self.pending.ripe_at(self.setup.write_delay);
+        [ripe, self.ack_all_at].into_iter().flatten().min()
     }
 
     fn not_live(&self) -> Option<Refusal> {

@@ -1,11 +1,15 @@
-//! The messages that are not delivered yet: a heap of timestamps, and for every message one count of
-//! acknowledgements.
+//! The messages that are not delivered yet: a heap of timestamps, and for every message the
+//! acknowledgements that have been counted for it.
 //!
-//! Messages of one origin arrive in the order of their timestamps, so they wait in a queue a stream, and
-//! the heap only has to hold the timestamps. An acknowledgement is cumulative ('I hold the messages of
-//! origin *o* up to here'), and for each peer and stream it is remembered how far it reaches: so an
-//! acknowledgement that is repeated after a reconnection counts once, and one that overtakes its message
-//! (it takes another link) is not lost.
+//! Messages of one origin carry rising timestamps and normally arrive in that order, so they wait in a queue
+//! a stream, and the heap only has to hold the timestamps. An acknowledgement is cumulative ('I hold the
+//! messages of origin *o* up to here, without a gap'); for each peer and stream it is remembered how far it
+//! reaches, so one that overtakes its message (it takes another link) is not lost. Which replicas have
+//! acknowledged a message is kept as a set of bits whose size is the count: an acknowledgement that is
+//! repeated after a reconnection counts once.
+//!
+//! Messages that a peer passes on for another may leave a gap. They are kept, and acknowledged when the
+//! gap is closed; until then they cannot be delivered anywhere.
 //!
 //! Cost: an insertion and a delivery are O(log p) in the pending messages p; an acknowledgement is O(1) for
 //! each message it newly covers, and so is all acknowledging of a message O(n) together.
@@ -21,17 +25,34 @@ use crate::wire::peer::{Message, StreamPlace};
 #[derive(Debug)]
 struct Pending {
     message: Message,
-    /// How many replicas are known to hold it, its origin and this one included.
-    acks: u16,
+    /// The replicas that are known to hold it.
+    acks: AckSet,
     /// When the last acknowledgement came.
     complete_since: Option<Duration>,
+}
+
+/// A set of replicas.
+#[derive(Clone, Copy, Debug, Default)]
+struct AckSet(u128);
+
+/// The most replicas that the set has bits for.
+const MAX_REPLICAS: u16 = 128;
+
+impl AckSet {
+    fn add(&mut self, replica: ReplicaId) {
+        self.0 |= 1 << replica.0;
+    }
+
+    fn count(self) -> u32 {
+        self.0.count_ones()
+    }
 }
 
 /// What one replica originates.
 #[derive(Debug)]
 struct Stream {
     queue: VecDeque<Pending>,
-    /// The last message of the stream that has come here.
+    /// The last message of the stream that has come here without a gap before it.
     received: StreamPlace,
     /// How far each replica has acknowledged the stream.
     acked_by: Vec<StreamPlace>,
@@ -51,6 +72,7 @@ pub(super) struct PendingMessages {
 
 impl PendingMessages {
     pub(super) fn new(me: ReplicaId, replicas: u16) -> Self {
+        assert!(replicas <= MAX_REPLICAS, "a cluster has at most {MAX_REPLICAS} replicas");
         let n = usize::from(replicas);
         let stream = || Stream {
             queue: VecDeque::new(),
@@ -78,33 +100,65 @@ impl PendingMessages {
         *received = (*received).max(place);
     }
 
-    /// Takes a message in. `false` when it was here before.
-    pub(super) fn insert(&mut self, message: Message, now: Duration) -> Result<bool, Violation> {
+    /// The last place in the stream of `origin` that is known here, behind a gap or not.
+    pub(super) fn last_place(&self, origin: ReplicaId) -> StreamPlace {
+        let stream = &self.streams[origin.index()];
+        stream.queue.back().map_or(stream.received, |p| p.message.place().max(stream.received))
+    }
+
+    /// Takes a message in that is not delivered yet. `false` when it was here before.
+    pub(super) fn insert(
+        &mut self,
+        message: Message,
+        delivered: Timestamp,
+        now: Duration,
+    ) -> Result<bool, Violation> {
         let (ts, place, origin) = (message.ts, message.place(), message.ts.replica);
         let stream = &mut self.streams[origin.index()];
-        if place <= stream.received {
-            return Ok(false);
+        let at = match stream.queue.back() {
+            Some(last) if last.message.ts >= ts => {
+                stream.queue.partition_point(|p| p.message.ts < ts)
+            }
+            _ => stream.queue.len(),
+        };
+        match stream.queue.get(at) {
+            Some(next) if next.message.ts == ts => return Ok(false),
+            Some(next) if next.message.place() <= place => {
+                return Err(Violation::OutOfOrder { found: ts, last: next.message.ts });
+            }
+            _ => {}
         }
-        if let Some(last) = stream.queue.back().map(|p| p.message.ts)
-            && last >= ts
-        {
-            return Err(Violation::OutOfOrder { found: ts, last });
-        }
-        // Its origin holds it, and so does this replica now.
-        let mut acks = if origin == self.me { 1 } else { 2 };
-        for peer in (0..self.replicas).map(ReplicaId).filter(|p| *p != origin && *p != self.me) {
-            let acked = &mut stream.acked_by[peer.index()];
-            if *acked >= place || self.delivered_by[peer.index()] >= ts {
-                *acked = (*acked).max(place);
-                acks += 1;
+        let mut acks = AckSet::default();
+        acks.add(origin);
+        for peer in (0..self.replicas).map(ReplicaId) {
+            let early = stream.acked_by[peer.index()] >= place;
+            if early || self.delivered_by[peer.index()] >= ts {
+                acks.add(peer);
             }
         }
-        stream.received = place;
         stream.bytes += weight(&message.op);
-        let complete_since = (acks == self.replicas).then_some(now);
-        stream.queue.push_back(Pending { message, acks, complete_since });
+        stream.queue.insert(at, Pending { message, acks, complete_since: None });
         self.heap.push(Reverse(ts));
+        self.close_gap(origin, delivered, now);
         Ok(true)
+    }
+
+    /// Counts this replica's own acknowledgement as far as the stream of `origin` is without a gap.
+    fn close_gap(&mut self, origin: ReplicaId, delivered: Timestamp, now: Duration) {
+        let stream = &mut self.streams[origin.index()];
+        let first = match stream.queue.back() {
+            // The usual case: one more at the end of a stream without a gap.
+            Some(last) if last.message.prev == stream.received => stream.queue.len() - 1,
+            _ => stream.queue.partition_point(|p| p.message.place() <= stream.received),
+        };
+        for pending in stream.queue.range_mut(first..) {
+            let prev = pending.message.prev;
+            if prev > stream.received && Timestamp::new(prev.time, origin) > delivered {
+                break;
+            }
+            stream.received = pending.message.place();
+            pending.acknowledged_by(self.me, self.replicas, now);
+        }
     }
 
     /// Counts the acknowledgement of `peer` for the messages of `origin` up to `through`.
@@ -124,7 +178,7 @@ impl PendingMessages {
             if pending.message.place() > through {
                 break;
             }
-            pending.count_one(self.replicas, now);
+            pending.acknowledged_by(peer, self.replicas, now);
         }
     }
 
@@ -140,11 +194,9 @@ impl PendingMessages {
     /// Counts the acknowledgement of `peer` for all that it has delivered: it holds everything up to `ts`.
     pub(super) fn acknowledge_delivered(&mut self, peer: ReplicaId, ts: Timestamp, now: Duration) {
         self.delivered_by[peer.index()] = ts;
-        for origin in (0..self.replicas).map(ReplicaId).filter(|o| *o != peer) {
-            let queue = &self.streams[origin.index()].queue;
-            let covered = queue.partition_point(|p| p.message.ts <= ts);
-            if let Some(last) = covered.checked_sub(1).map(|i| queue[i].message.place()) {
-                self.acknowledge(peer, origin, last, now);
+        for stream in &mut self.streams {
+            for pending in stream.queue.iter_mut().take_while(|p| p.message.ts <= ts) {
+                pending.acknowledged_by(peer, self.replicas, now);
             }
         }
     }
@@ -168,12 +220,15 @@ impl PendingMessages {
     }
 
     /// Forgets all messages up to `ts`, which the store holds already.
-    pub(super) fn drop_through(&mut self, ts: Timestamp) {
+    pub(super) fn drop_through(&mut self, ts: Timestamp, now: Duration) {
         while let Some(Reverse(head)) = self.heap.peek().copied()
             && head <= ts
         {
             self.heap.pop();
             self.pop_front(head);
+        }
+        for origin in (0..self.replicas).map(ReplicaId) {
+            self.close_gap(origin, ts, now);
         }
     }
 
@@ -208,10 +263,9 @@ impl PendingMessages {
 }
 
 impl Pending {
-    fn count_one(&mut self, replicas: u16, now: Duration) {
-        self.acks += 1;
-        debug_assert!(self.acks <= replicas, "a replica's acknowledgement was counted twice");
-        if self.acks == replicas {
+    fn acknowledged_by(&mut self, replica: ReplicaId, replicas: u16, now: Duration) {
+        self.acks.add(replica);
+        if self.complete_since.is_none() && self.acks.count() == u32::from(replicas) {
             self.complete_since = Some(now);
         }
     }

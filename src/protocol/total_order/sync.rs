@@ -15,14 +15,23 @@ pub(super) enum Phase {
 }
 
 /// What is known of a peer on the present link.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Peer {
     /// Its hello has come: from then on it is sent everything.
     pub(super) open: bool,
     /// Which life of it this is.
     life: u64,
+    /// How far it has been told that this replica holds each stream.
+    pub(super) told: Vec<StreamPlace>,
     /// What it last said when it had sent everything.
     pub(super) synced: Option<Synced>,
+}
+
+impl Peer {
+    /// A peer without a link, in a cluster of `n`.
+    pub(super) fn new(n: usize) -> Self {
+        Self { open: false, life: 0, told: vec![StreamPlace::default(); n], synced: None }
+    }
 }
 
 impl TotalOrder {
@@ -48,7 +57,8 @@ impl TotalOrder {
         self.incarnation = self.incarnation.max(hello.have[self.me().index()].incarnation);
         self.pending.strike_early_acks(peer);
         self.pending.acknowledge_delivered(peer, hello.delivered, now.since_start);
-        self.peers[peer.index()] = Peer { open: true, life: hello.life, synced: None };
+        let state = &mut self.peers[peer.index()];
+        (state.open, state.life) = (true, hello.life);
 
         for origin in self.everyone() {
             for message in self.pending.of(origin, hello.have[origin.index()]) {
@@ -75,19 +85,10 @@ impl TotalOrder {
         self.everyone().map(life).collect()
     }
 
-    /// Tells a peer all that this replica acknowledges, whatever it was told before.
-    fn announce(&self, peer: ReplicaId, fx: &mut Effects) {
+    /// Tells a peer all that this replica acknowledges.
+    fn announce(&mut self, peer: ReplicaId, fx: &mut Effects) {
         fx.send(peer, &Frame::Delivered(self.delivered));
-        for origin in self.others().filter(|origin| *origin != peer) {
-            let through = self.acked[origin.index()];
-            if through > StreamPlace::default() {
-                fx.send(peer, &Frame::Ack { origin, through });
-            }
-        }
-        let through = self.acked[peer.index()];
-        if through > StreamPlace::default() {
-            fx.send(peer, &Frame::Ack { origin: peer, through });
-        }
+        self.acknowledge_to(peer, fx);
     }
 
     /// Goes on towards being live, as far as it can.
@@ -120,12 +121,9 @@ impl TotalOrder {
     }
 
     fn become_live(&mut self, fx: &mut Effects) {
-        self.incarnation = self.incarnation.max(self.pending.received(self.me()).incarnation) + 1;
+        self.incarnation = self.incarnation.max(self.pending.last_place(self.me()).incarnation) + 1;
         self.phase = Phase::Live;
         fx.events.push(Event::Live(self.incarnation));
-        for origin in self.others() {
-            self.acked[origin.index()] = self.pending.received(origin);
-        }
         let peers: Vec<ReplicaId> = self.open_peers().collect();
         for peer in peers {
             self.announce(peer, fx);
