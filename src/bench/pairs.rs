@@ -13,7 +13,7 @@ use std::{
 use super::{BenchError, Config, Meter};
 use crate::{
     client::{Ask, Certainty, Client, ClientError, Reply, Request},
-    report::{Kind, Pairs, Round},
+    report::{Kind, Machine, Pairs, Report, Round},
 };
 
 /// The key that is written and read.
@@ -28,6 +28,37 @@ pub struct PairsRun {
     pub round: Round,
     /// The reads that were current, and the server's mode.
     pub pairs: Pairs,
+}
+
+impl PairsRun {
+    /// The run as a report, to be shown and written.
+    pub fn report(
+        self,
+        name: String,
+        command_line: Vec<String>,
+        config: &Config,
+        notes: Vec<String>,
+    ) -> Report {
+        let config = serde_json::json!({
+            "workload": "pairs",
+            "to": config.to.first(),
+            "protocol": config.protocol.to_string(),
+            "pairs": self.pairs.count,
+            "seed": config.seed,
+            "timeout_seconds": config.timeout.as_secs_f64(),
+        });
+        Report {
+            name,
+            command_line,
+            started: self.started,
+            machine: Machine::look(),
+            config,
+            rounds: vec![self.round],
+            floors: None,
+            pairs: Some(self.pairs),
+            notes,
+        }
+    }
 }
 
 /// Runs `count` pairs against the first server of the configuration.

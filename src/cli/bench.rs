@@ -10,16 +10,14 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
-
-use anyhow::Context;
 
 use super::{Lab, usage};
 use crate::{
     bench::{self, Config, Meter, pairs::run_pairs},
     client::{DEFAULT_TO, Protocol},
-    report::{self, Machine, PAIR_MODES, Pairs, Report, Style, Summary},
+    report::{self, Machine, Report, Style},
 };
 
 /// How long is measured when neither --ops nor --duration is given.
@@ -242,7 +240,7 @@ fn run_pairs_command(
     if run.pairs.count < pairs {
         notes.push("stopped early; the figures are those until then".to_owned());
     }
-    let report = pairs_report(name, words, &config, run.started, run.round, run.pairs, notes);
+    let report = run.report(name, words, &config, notes);
     report::write_files(&report, &folder)?;
     writeln!(out, "{}", pairs_text(&report, style))?;
     writeln!(out, "{}", report::latency_table(&report, style))?;
@@ -251,36 +249,6 @@ fn run_pairs_command(
     compare(&mut out, root, style)?;
     say_where(&mut out, &folder, style)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn pairs_report(
-    name: String,
-    command_line: Vec<String>,
-    config: &Config,
-    started: SystemTime,
-    round: report::Round,
-    pairs: Pairs,
-    notes: Vec<String>,
-) -> Report {
-    let config = serde_json::json!({
-        "workload": "pairs",
-        "to": config.to.first(),
-        "protocol": config.protocol.to_string(),
-        "pairs": pairs.count,
-        "seed": config.seed,
-        "timeout_seconds": config.timeout.as_secs_f64(),
-    });
-    Report {
-        name,
-        command_line,
-        started,
-        machine: Machine::look(),
-        config,
-        rounds: vec![round],
-        floors: None,
-        pairs: Some(pairs),
-        notes,
-    }
 }
 
 fn pairs_text(report: &Report, style: Style) -> String {
@@ -297,37 +265,12 @@ fn pairs_text(report: &Report, style: Style) -> String {
 
 /// Prints the modes side by side, once each has been measured.
 fn compare(out: &mut impl Write, root: &Path, style: Style) -> anyhow::Result<()> {
-    let (mut runs, mut distributions) = (Vec::new(), Vec::new());
-    for mode in PAIR_MODES {
-        let folder = root.join(format!("performance-{mode}"));
-        let path = folder.join("summary.json");
-        let Some(text) = read_if_there(&path)? else { return Ok(()) };
-        let summary: Summary = serde_json::from_str(&text).with_context(|| {
-            format!("{} is no summary of this program; remove it", path.display())
-        })?;
-        runs.push(summary);
-        distributions.extend(read_if_there(&folder.join("latency.csv"))?);
-    }
-    if let Ok(runs) = <[Summary; 2]>::try_from(runs) {
-        writeln!(out, "{}", report::comparison_text(&runs, style))?;
-    }
-    if let Ok(distributions) = <[String; 2]>::try_from(distributions) {
-        let path = root.join("performance.svg");
-        let picture = report::comparison_svg(&distributions).map_err(anyhow::Error::msg)?;
-        std::fs::write(&path, picture)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        writeln!(out, "picture of both: {}", path.display())?;
+    let Some(comparison) = report::compare_folders(root)? else { return Ok(()) };
+    writeln!(out, "{}", report::comparison_text(&comparison.runs, style))?;
+    if let Some(picture) = comparison.picture {
+        writeln!(out, "picture of both: {}", picture.display())?;
     }
     Ok(())
-}
-
-/// A file's text; `None` where there is no such file.
-fn read_if_there(path: &Path) -> anyhow::Result<Option<String>> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).context(format!("cannot read {}", path.display())),
-    }
 }
 
 /// The run's name and its folder, which is made here.

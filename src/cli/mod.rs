@@ -5,6 +5,8 @@
 
 pub mod bench;
 pub mod client;
+pub mod demo;
+pub mod draw;
 pub mod exit;
 mod generate;
 pub mod servers;
@@ -19,9 +21,13 @@ use clap::{CommandFactory, Parser, Subcommand};
 #[command(
     name = "lab",
     version,
-    after_help = "Examples:\n  lab client set x 42        # one command\n  lab client                 # \
-                  interactive\n  lab bench --clients 50     # measure\n\nStart servers with \
-                  scripts/server-normal.sh sequential"
+    after_help = "Examples:
+  lab                        # the tour, the same as lab demo
+  lab client set x 42        # one command
+  lab client                 # interactive
+  lab bench --clients 50     # measure
+
+Start servers with scripts/server-normal.sh sequential"
 )]
 pub struct Lab {
     #[command(subcommand)]
@@ -30,8 +36,10 @@ pub struct Lab {
 
 #[derive(Debug, Subcommand)]
 enum LabCommand {
+    Demo(demo::DemoArgs),
     Client(client::ClientArgs),
     Bench(bench::BenchArgs),
+    Draw(draw::DrawArgs),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
     /// The other end of `lab bench --floor`.
@@ -47,9 +55,11 @@ pub fn lab(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(code) => return code,
     };
     let result = match parsed.command {
-        None => no_command(&arguments),
+        None => demo::run(&demo::DemoArgs::default(), &arguments),
+        Some(LabCommand::Demo(args)) => demo::run(&args, &arguments),
         Some(LabCommand::Client(args)) => return client::run(&args),
         Some(LabCommand::Bench(args)) => bench::run(&args, &arguments),
+        Some(LabCommand::Draw(args)) => draw::run(&args),
         Some(LabCommand::Completions(args)) => generate::completions(&args, &mut Lab::command()),
         Some(LabCommand::Man(args)) => generate::man(&args, Lab::command()),
         Some(LabCommand::FloorServer) => {
@@ -59,9 +69,4 @@ pub fn lab(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     exit::finish("lab", result)
-}
-
-/// `lab` alone. >>> The demo belongs here: `lab` is `lab demo`. <<<
-fn no_command(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
-    Ok(usage::wrong_usage::<Lab>("expected a command", arguments))
 }

@@ -1,3 +1,14 @@
 //! The labs: what each starts, in one file or folder a lab.
 
+pub mod demo;
+pub mod picture;
 pub mod replicas;
+pub mod trace;
+
+use crate::protocol::{self, Mode};
+use crate::report::PAIR_MODES;
+
+/// The modes that the demo and the picture show side by side.
+pub fn compared_modes() -> impl Iterator<Item = &'static Mode> {
+    PAIR_MODES.into_iter().filter_map(protocol::mode)
+}

@@ -1,15 +1,76 @@
 //! The two modes side by side: what the stronger one costs, and what it is good for.
 
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use super::{
-    Kind, Style, Summary,
+    FolderError, FormatError, Kind, Style, Summary,
     format_svg::{Curve, plot},
     table::{Columns, grouped, micros},
 };
 
 /// The modes whose pairs are compared, in the order of the columns.
 pub const PAIR_MODES: [&str; 2] = ["eventual", "sequential"];
+
+/// The file with the picture of both modes, beside their folders.
+const PICTURE: &str = "performance.svg";
+
+/// What the folders of both modes hold.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// The runs, in the order of [`PAIR_MODES`].
+    pub runs: [Summary; 2],
+    /// The picture of both, which was written; `None` where a distribution is missing.
+    pub picture: Option<PathBuf>,
+}
+
+/// The folder of a mode's pairs below `root`.
+pub fn pairs_folder(root: &Path, mode: &str) -> PathBuf {
+    root.join(format!("performance-{mode}"))
+}
+
+/// Reads the runs of both modes below `root` and draws them into one picture there. `None` unless both
+/// have been run.
+pub fn compare_folders(root: &Path) -> Result<Option<Comparison>, FolderError> {
+    let (mut runs, mut distributions) = (Vec::new(), Vec::new());
+    for mode in PAIR_MODES {
+        let folder = pairs_folder(root, mode);
+        let path = folder.join("summary.json");
+        let Some(text) = read_if_there(&path)? else { return Ok(None) };
+        let summary: Summary = serde_json::from_str(&text)
+            .map_err(|source| FolderError::NoSummary { path: path.clone(), source })?;
+        runs.push(summary);
+        distributions.extend(read_if_there(&folder.join("latency.csv"))?);
+    }
+    let Ok(runs) = <[Summary; 2]>::try_from(runs) else { return Ok(None) };
+    let picture = match <[String; 2]>::try_from(distributions) {
+        Ok(distributions) => Some(write_picture(root, &distributions)?),
+        Err(_) => None,
+    };
+    Ok(Some(Comparison { runs, picture }))
+}
+
+fn write_picture(root: &Path, distributions: &[String; 2]) -> Result<PathBuf, FolderError> {
+    let path = root.join(PICTURE);
+    let picture = comparison_svg(distributions)
+        .map_err(|why| FolderError::Format(FormatError { format: PICTURE, why }))?;
+    match fs::write(&path, picture) {
+        Ok(()) => Ok(path),
+        Err(source) => Err(FolderError::Io { path, source }),
+    }
+}
+
+/// A file's text; `None` where there is no such file.
+fn read_if_there(path: &Path) -> Result<Option<String>, FolderError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(FolderError::Unreadable { path: path.to_owned(), source }),
+    }
+}
 
 /// The table of the two runs.
 pub fn comparison_text(runs: &[Summary; 2], style: Style) -> String {

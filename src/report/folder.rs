@@ -18,6 +18,22 @@ pub enum FolderError {
         /// What the system says.
         source: io::Error,
     },
+    /// The system refused to read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// What was to be read.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A `summary.json` of something else.
+    #[error("{} is no summary of this program ({source}); remove it", path.display())]
+    NoSummary {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
     /// A format could not express the report.
     #[error(transparent)]
     Format(#[from] FormatError),

@@ -18,16 +18,20 @@ mod format_json;
 mod format_svg;
 mod machine;
 mod run;
+mod space_time;
 mod style;
 mod table;
 mod tally;
 
 pub use bars::bars;
-pub use compare::{PAIR_MODES, comparison_svg, comparison_text};
+pub use compare::{
+    Comparison, PAIR_MODES, compare_folders, comparison_svg, comparison_text, pairs_folder,
+};
 pub use folder::{FolderError, numbered, prepare, write_files};
 pub use format_json::{KindSummary, PairsSummary, Summary, summarize};
 pub use machine::Machine;
 pub use run::{Floors, Pairs, Report, Round};
+pub use space_time::{Arrow, ArrowKind, Diagram, Lane, Look, Panel, Span, space_time};
 pub use style::Style;
 pub use table::{floor_table, latency_table};
 pub use tally::{Kind, PERCENTILES, Tally, new_histogram};

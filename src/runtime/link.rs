@@ -1,7 +1,9 @@
 //! The sending half of a link: a queue of encoded frames, and whoever happens to flush it.
 //!
 //! No thread is woken to send: the thread that put frames into the queue sends them, together with all
-//! that has gathered there meanwhile, without ever blocking. Only when the peer does not take more does the
+//! that has gathered there meanwhile, without ever blocking. While something sent is still unanswered,
+//! further frames gather, and the thread that reads the answer sends them ([`Link::flush_unless_busy`]): one
+//! client is served at once, and fifty share their system calls. Only when the peer does not take more does the
 //! link's own writer thread step in and wait. So a stalled peer costs one waiting thread and a bounded
 //! queue, and never holds up a client or another link.
 
@@ -48,6 +50,8 @@ pub(super) struct Link {
     /// The peer takes no more; the writer thread waits for it.
     blocked: AtomicBool,
     wake_writer: Condvar,
+    /// Something was sent, and nothing has been heard since.
+    unanswered: AtomicBool,
 }
 
 enum Sent {
@@ -64,6 +68,7 @@ impl Link {
             let _ = old.shutdown(Shutdown::Both);
         }
         queue.frames.clear();
+        self.unanswered.store(false, Ordering::SeqCst);
         queue.session += 1;
         queue.session
     }
@@ -126,6 +131,25 @@ impl Link {
             queue.frames.append(frames);
         }
         true
+    }
+
+    /// Sends what has gathered, unless the peer still owes an answer: its arrival brings a flush of all that
+    /// gathers until then. `false` when that is left to happen.
+    pub(super) fn flush_unless_busy(&self) -> bool {
+        if lock(&self.queue).frames.is_empty() {
+            return true;
+        }
+        // Set before the frames leave, so that an answer can only clear it afterwards.
+        if self.unanswered.swap(true, Ordering::SeqCst) {
+            return false;
+        }
+        self.flush();
+        true
+    }
+
+    /// Something has come from the peer.
+    pub(super) fn heard(&self) {
+        self.unanswered.store(false, Ordering::SeqCst);
     }
 
     /// Sends what has gathered, as far as the peer takes it, without waiting.

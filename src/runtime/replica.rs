@@ -198,12 +198,16 @@ impl Replica {
         result
     }
 
-    fn carry_out(&self, first: Option<ReplicaId>, rest: Rest) {
+    fn carry_out(&self, first: Option<ReplicaId>, mut rest: Rest) {
         if let Some(peer) = first {
             self.link(peer).flush();
         }
         for peer in self.peers().filter(|peer| Some(*peer) != first) {
-            self.link(peer).flush();
+            if !self.link(peer).flush_unless_busy() {
+                // Normally the answer is here before that.
+                let latest = self.clock.now().since_start + GATHER_AT_MOST;
+                rest.deadline = Some(rest.deadline.map_or(latest, |at| at.min(latest)));
+            }
         }
         self.write_through(rest.log_end);
         if !self.failed() {
@@ -339,6 +343,7 @@ impl Replica {
 
     /// Frames have come on a session. `false` when the session is over.
     pub(super) fn receive(&self, peer: ReplicaId, session: u64, frames: &mut Vec<Frame>) -> bool {
+        self.link(peer).heard();
         self.drive(Some(peer), |node, now| {
             if !self.link(peer).is_current(session) {
                 return false;
@@ -366,6 +371,9 @@ impl Replica {
     pub(super) fn run_timer(&self) {
         while !self.stopping() {
             self.drive(None, |_, _| ());
+            for peer in self.peers() {
+                self.link(peer).flush();
+            }
             let mut timer = lock(&self.timer);
             let now = self.clock.now().since_start;
             let wait = match *timer {
@@ -408,6 +416,9 @@ impl Replica {
         }
     }
 }
+
+/// How long frames gather at the most while a peer owes an answer.
+const GATHER_AT_MOST: Duration = Duration::from_millis(1);
 
 /// The longest the timer sleeps, whatever the deadlines.
 const MAX_SLEEP: Duration = Duration::from_millis(250);
