@@ -76,8 +76,9 @@ fn the_tour_shows_what_each_mode_promises() {
       0 → A        STORED
       A → 0        get x
       0 → A        0
-      1 → 0, 2     acknowledge 2.0
-      2 → 0, 1     acknowledge 2.0
+      1, 2 → 0     acknowledge 2.0
+      1 → 2        acknowledge 2.0
+      2 → 1        acknowledge 2.0
       0, 1, 2      deliver 2.0, after the delay: x = 42
 
     2. sequential
@@ -112,8 +113,9 @@ fn the_tour_shows_what_each_mode_promises() {
 
       A → 0        set x=42
       0 → 1, 2     write 2.0
-      1 → 0, 2     acknowledge 2.0
-      2 → 0, 1     acknowledge 2.0
+      1, 2 → 0     acknowledge 2.0
+      1 → 2        acknowledge 2.0
+      2 → 1        acknowledge 2.0
       B → 1        get x
       1 → B        0
       0, 1, 2      deliver 2.0, after the delay: x = 42

@@ -17,8 +17,8 @@ pub struct Diagram {
     pub description: String,
     /// The panels, from above.
     pub panels: Vec<Panel>,
-    /// The last line, below the legend.
-    pub note: String,
+    /// The last lines, below the legend.
+    pub notes: Vec<String>,
 }
 
 /// One run of the processes. Times are in milliseconds.
@@ -106,8 +106,9 @@ const HALF: f64 = 11.0;
 /// Above the first lane of a panel (its headings), and below the last (its axis).
 const HEAD: f64 = 82.0;
 const FOOT: f64 = 48.0;
-/// The legend with the note below it.
-const LEGEND: f64 = 66.0;
+/// The legend, and each line of notes below it.
+const LEGEND: f64 = 46.0;
+const NOTE: f64 = 20.0;
 
 /// What does not depend on the scheme.
 const STYLE: &str = "\
@@ -157,7 +158,7 @@ fn style() -> String {
 /// The text of the picture's file.
 pub fn space_time(diagram: &Diagram) -> String {
     let heights: Vec<f64> = diagram.panels.iter().map(height).collect();
-    let height = heights.iter().sum::<f64>() + LEGEND;
+    let height = heights.iter().sum::<f64>() + LEGEND + NOTE * diagram.notes.len() as f64;
     let mut svg = Svg::default();
     svg.line(&format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
@@ -172,7 +173,7 @@ pub fn space_time(diagram: &Diagram) -> String {
         svg.panel(panel, top);
         top += height;
     }
-    svg.legend(top, &diagram.note);
+    svg.legend(top, &diagram.notes);
     svg.line("</svg>");
     svg.text
 }
@@ -339,7 +340,7 @@ impl Svg {
         );
     }
 
-    fn legend(&mut self, top: f64, note: &str) {
+    fn legend(&mut self, top: f64, notes: &[String]) {
         let y = top + 20.0;
         let _ =
             writeln!(self.text, "<path class=\"rule\" d=\"M 24 {top:.1} H {:.1}\"/>", WIDTH - 24.0);
@@ -372,7 +373,11 @@ impl Svg {
             y - 7.0
         );
         self.words(x + 32.0, y + 4.5, "dim", "start", "a stale read");
-        self.words(24.0, y + 30.0, "dim", "start", note);
+        let mut below = y + 30.0;
+        for note in notes {
+            self.words(24.0, below, "dim", "start", note);
+            below += NOTE;
+        }
     }
 }
 

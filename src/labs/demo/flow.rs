@@ -42,9 +42,7 @@ fn describe(happenings: &[Happening]) -> Vec<String> {
     for line in happenings.iter().filter_map(line) {
         match lines.iter_mut().rev().find(|other| other.what == line.what) {
             Some(other) if other.from == line.from => other.to.extend(line.to),
-            Some(other) if other.to.is_empty() && line.to.is_empty() => {
-                other.from.extend(line.from);
-            }
+            Some(other) if other.to == line.to => other.from.extend(line.from),
             _ => lines.push(line),
         }
     }
@@ -100,8 +98,9 @@ mod tests {
         0 → A        STORED
         A → 0        get x
         0 → A        0
-        1 → 0, 2     acknowledge 2.0
-        2 → 0, 1     acknowledge 2.0
+        1, 2 → 0     acknowledge 2.0
+        1 → 2        acknowledge 2.0
+        2 → 1        acknowledge 2.0
         0, 1, 2      deliver 2.0, after the delay: x = 42
         ");
     }
@@ -111,8 +110,9 @@ mod tests {
         insta::assert_snapshot!(flow("sequential"), @r"
         A → 0        set x=42
         0 → 1, 2     write 2.0
-        1 → 0, 2     acknowledge 2.0
-        2 → 0, 1     acknowledge 2.0
+        1, 2 → 0     acknowledge 2.0
+        1 → 2        acknowledge 2.0
+        2 → 1        acknowledge 2.0
         B → 1        get x
         1 → B        0
         0, 1, 2      deliver 2.0, after the delay: x = 42
