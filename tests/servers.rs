@@ -404,11 +404,18 @@ fn a_process_whose_replicas_have_all_failed_ends_with_an_error() {
         Err(why) => return eprintln!("skipped: a small tmpfs cannot be mounted here: {why}"),
     };
     let mut server = three("eventual", data.path(), &[]);
-    let mut writer = Client::connect(server.clients(0));
-    for n in 0..200 {
-        if writer.try_set(&format!("key{n}"), vec![b'v'; 10_000]).is_err() {
-            break;
+    // Eventual writes are noted at once, so each replica runs into the full disk by itself.
+    let mut value = vec![b'v'; 10_000];
+    for i in 0..3 {
+        let Ok(mut writer) = Client::try_connect(server.clients(i)) else { continue };
+        for n in 0..2000 {
+            match writer.try_set(&format!("key{n}"), &value) {
+                Ok(reply) if reply == "STORED" => {}
+                _ => break,
+            }
         }
+        // The next fills what too long a line has left.
+        value.truncate(10);
     }
     let status = server.wait(LONG);
     assert_eq!(status.code(), Some(1), "{status}: {:?}", server.stderr());
