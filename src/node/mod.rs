@@ -26,6 +26,10 @@ pub const HEARTBEAT: Duration = Duration::from_millis(500);
 /// no other way.
 pub const SILENCE: Duration = Duration::from_secs(3);
 
+/// About how many bytes of lines are executed in one go. A small write can make a long line (an append to a
+/// long value), so without a bound one batch could hold the replica up for seconds, and take gigabytes.
+const DELIVER_AT_ONCE: usize = 4 * 1024 * 1024;
+
 /// The answer to a client that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply<T> {
@@ -101,6 +105,8 @@ pub struct Node<T> {
     fx: Effects,
     output: Output<T>,
     readable: bool,
+    /// When a batch was last ended.
+    finished: Duration,
 }
 
 impl<T> Node<T> {
@@ -124,6 +130,7 @@ impl<T> Node<T> {
             replicas: setup.replicas,
             readable: store.position() > 0,
             waiting: VecDeque::new(),
+            finished: Duration::ZERO,
             links: vec![Link::default(); usize::from(setup.replicas)],
             transfer: None,
             fx: Effects::new(setup.replicas),
@@ -261,6 +268,7 @@ impl<T> Node<T> {
     pub fn finish(&mut self, now: Now) -> &mut Output<T> {
         self.protocol.finish(now, &mut self.fx);
         self.carry_out();
+        self.deliver(now);
         self.mind_links(now);
         self.take_log();
         &mut self.output
@@ -285,14 +293,18 @@ impl<T> Node<T> {
                 }
             }
         }
-        let mut delivered = std::mem::take(&mut self.fx.delivered);
-        for message in delivered.drain(..) {
+    }
+
+    /// Executes what can be delivered, up to a bound; the rest is due at once ([`Node::deadline`]).
+    fn deliver(&mut self, now: Now) {
+        while self.store.unwritten_bytes() < DELIVER_AT_ONCE
+            && let Some(message) = self.protocol.deliver(now)
+        {
             let outcome = self.store.execute(message.ts, message.at, &message.op);
             if message.ts.replica == self.me {
                 self.answer(message.ts, outcome);
             }
         }
-        self.fx.delivered = delivered;
     }
 
     fn answer(&mut self, ts: Timestamp, outcome: Outcome) {
@@ -310,10 +322,16 @@ impl<T> Node<T> {
 
     /// Speaks on idle links and gives up silent ones.
     fn mind_links(&mut self, now: Now) {
+        // A replica that was held up itself cannot tell whether its peers were silent.
+        let held_up = now.since_start > self.finished + 2 * HEARTBEAT;
+        self.finished = now.since_start;
         for peer in (0..self.replicas).map(ReplicaId) {
             let link = &mut self.links[peer.index()];
             if !link.up {
                 continue;
+            }
+            if held_up {
+                link.heard = now.since_start;
             }
             if now.since_start > link.heard + SILENCE {
                 link.up = false;

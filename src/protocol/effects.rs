@@ -1,4 +1,4 @@
-//! What a machine wants done: frames to send, messages to deliver, and a few rarer events.
+//! What a machine wants done: frames to send, writes to remember, and a few rarer events.
 
 use crate::base::{ReplicaId, Timestamp};
 use crate::wire::peer::{self, Frame, Message};
@@ -20,8 +20,6 @@ pub struct Effects {
     frames: Vec<Vec<u8>>,
     /// Own messages, encoded, that must be on disk before their clients are answered.
     pub remember: Vec<(Timestamp, Vec<u8>)>,
-    /// Messages to execute and persist, in delivery order.
-    pub delivered: Vec<Message>,
     /// All else.
     pub events: Vec<Event>,
 }
@@ -32,7 +30,6 @@ impl Effects {
         Self {
             frames: vec![Vec::new(); usize::from(replicas)],
             remember: Vec::new(),
-            delivered: Vec::new(),
             events: Vec::new(),
         }
     }

@@ -126,6 +126,9 @@ pub enum Violation {
         /// The peer's.
         theirs: Timestamp,
     },
+    /// A Lamport time that no clock reaches.
+    #[error("names the time {0}, beyond all that a clock can reach")]
+    Time(u64),
     /// A frame that does not belong there.
     #[error("sent a {0} where none belongs")]
     Unexpected(&'static str),
@@ -149,7 +152,7 @@ pub struct Status {
 /// One replica's share in a protocol.
 ///
 /// Inputs may come in any number before [`Protocol::finish`], which yields what the batch as a whole
-/// gives rise to: acknowledgements and deliveries. So batching is natural, and costs nothing when idle.
+/// gives rise to: acknowledgements, and then by [`Protocol::deliver`] deliveries. So batching is natural, and costs nothing when idle.
 pub trait Protocol: Send {
     /// A link to `peer` has come up; whatever an earlier link carried is gone.
     fn connected(&mut self, peer: ReplicaId, fx: &mut Effects);
@@ -183,6 +186,10 @@ pub trait Protocol: Send {
 
     /// What [`Event::CatchUp`] asked for has arrived: the store now stands at this position.
     fn caught_up(&mut self, now: Now, position: u64, delivered: Timestamp, fx: &mut Effects);
+
+    /// The next message to execute and persist, if there is one now. The driver takes as many at a time as it
+    /// has room for; while any are left, [`Protocol::deadline`] is in the past.
+    fn deliver(&mut self, now: Now) -> Option<Message>;
 
     /// Ends a batch of inputs, or of none when a deadline has passed.
     fn finish(&mut self, now: Now, fx: &mut Effects);

@@ -46,6 +46,8 @@ pub struct Cluster {
     pub seen: Vec<Seen>,
     next_ticket: u64,
     next_life: u64,
+    /// The most bytes that one batch has written to a file.
+    pub largest_batch: usize,
 }
 
 impl Cluster {
@@ -65,6 +67,7 @@ impl Cluster {
             seen: Vec::new(),
             next_ticket: 1,
             next_life: 1,
+            largest_batch: 0,
         }
     }
 
@@ -215,6 +218,11 @@ impl Cluster {
         Some(frame)
     }
 
+    /// Has a frame come that the sender's node never sent.
+    pub fn inject(&mut self, from: usize, to: usize, frame: Frame) {
+        self.drive(to, |node, now| node.receive(now, ReplicaId(from as u16), frame));
+    }
+
     /// Moves frames, link by link in turn, until all is quiet.
     pub fn settle(&mut self) {
         for round in 0.. {
@@ -263,6 +271,9 @@ impl Cluster {
         output.log_first = false;
         let mut installed = None;
         for write in log {
+            if let LogWrite::Append(batch) = &write {
+                self.largest_batch = self.largest_batch.max(batch.bytes.len());
+            }
             installed = replica.write(write).or(installed);
         }
         if self.synced {

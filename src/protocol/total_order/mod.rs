@@ -65,6 +65,10 @@ use sync::{Peer, Phase};
 /// under way only bring its deliveries forward; sent one by one they took a third of all wake-ups.
 const ACK_TOGETHER: Duration = Duration::from_millis(1);
 
+/// The greatest time that is believed: so far beyond what any clock reaches that it can only be nonsense, and
+/// so far below the greatest number that the clock still ticks after it.
+const GREATEST_TIME: u64 = 1 << 62;
+
 /// One replica's share in total-order broadcast.
 #[derive(Debug)]
 pub struct TotalOrder {
@@ -145,7 +149,7 @@ impl TotalOrder {
         fx: &mut Effects,
     ) -> Result<(), Violation> {
         let origin = self.known(message.ts.replica)?;
-        self.clock.observe(message.ts.time);
+        self.observe(message.ts.time)?;
         self.unacknowledged = true;
         if message.ts <= self.delivered {
             self.pending.note_received(origin, message.place());
@@ -174,7 +178,7 @@ impl TotalOrder {
         if origin == peer {
             return Err(Violation::Unexpected("acknowledgement of its own messages"));
         }
-        self.clock.observe(through.time);
+        self.observe(through.time)?;
         self.pending.acknowledge(peer, origin, through, now.since_start);
         Ok(())
     }
@@ -215,14 +219,13 @@ impl TotalOrder {
         }
     }
 
-    fn deliver_ripe(&mut self, now: Now, fx: &mut Effects) {
-        let delay = self.setup.write_delay;
-        while let Some(message) = self.pending.pop_deliverable(now.since_start, delay) {
-            debug_assert!(message.ts > self.delivered, "deliveries follow the total order");
-            self.delivered = message.ts;
-            self.position += 1;
-            fx.delivered.push(message);
+    /// Takes notice of a time from outside.
+    fn observe(&mut self, time: u64) -> Result<(), Violation> {
+        if time > GREATEST_TIME {
+            return Err(Violation::Time(time));
         }
+        self.clock.observe(time);
+        Ok(())
     }
 }
 
@@ -291,7 +294,7 @@ impl Protocol for TotalOrder {
             Frame::Write(message) => self.on_write(now, peer, message, fx),
             Frame::Ack { origin, through } => self.on_ack(now, peer, origin, through),
             Frame::Delivered(ts) => {
-                self.clock.observe(ts.time);
+                self.observe(ts.time)?;
                 self.pending.acknowledge_delivered(peer, ts, now.since_start);
                 Ok(())
             }
@@ -319,6 +322,17 @@ impl Protocol for TotalOrder {
         self.advance(fx);
     }
 
+    fn deliver(&mut self, now: Now) -> Option<Message> {
+        if self.phase != Phase::Live {
+            return None;
+        }
+        let message = self.pending.pop_deliverable(now.since_start, self.setup.write_delay)?;
+        debug_assert!(message.ts > self.delivered, "deliveries follow the total order");
+        self.delivered = message.ts;
+        self.position += 1;
+        Some(message)
+    }
+
     fn finish(&mut self, now: Now, fx: &mut Effects) {
         // A cluster of one has no peer whose hello could end the joining.
         if self.setup.replicas == 1 && self.phase != Phase::Live {
@@ -326,7 +340,6 @@ impl Protocol for TotalOrder {
         }
         if self.phase == Phase::Live {
             self.acknowledge_new(now, fx);
-            self.deliver_ripe(now, fx);
         }
     }
 

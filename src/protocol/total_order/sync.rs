@@ -52,7 +52,7 @@ impl TotalOrder {
                 theirs: hello.delivered,
             });
         }
-        self.clock.observe(hello.clock);
+        self.observe(hello.clock.max(hello.delivered.time))?;
         // A life of this replica that the peer remembers and the disk does not.
         self.incarnation = self.incarnation.max(hello.have[self.me().index()].incarnation);
         self.pending.strike_early_acks(peer);
