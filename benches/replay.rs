@@ -98,7 +98,7 @@ fn compact(opened: &mut Opened<RealDisk>) -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     let before = opened.log.len();
     let mut compaction = opened.log.begin_compaction()?;
-    compaction.run(|records| opened.store.are_live(records))?;
+    compaction.run(|records| Some(opened.store.are_live(records)))?;
     match opened.log.finish_compaction(compaction)? {
         Finish::Done(done) => println!(
             "compaction: {:.0} MB to {:.0} MB in {:.2} s",

@@ -59,3 +59,15 @@ fn a_time_beyond_all_clocks_is_not_believed() {
         assert!(cluster.node(0).status().clock < 100);
     }
 }
+
+#[test]
+fn a_link_is_not_silent_while_a_long_frame_comes() {
+    let mut cluster = cluster("sequential");
+    for _ in 0..6 {
+        cluster.advance(Duration::from_secs(1));
+        cluster.trickle(1, 0);
+    }
+    let cut_off = |j: usize| move |seen: &Seen| matches!(seen, Seen::Cut(0, k, _) if *k == j);
+    assert!(cluster.seen.iter().any(cut_off(2)), "replica 2 was silent");
+    assert!(!cluster.seen.iter().any(cut_off(1)), "replica 1 was not");
+}

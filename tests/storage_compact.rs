@@ -23,7 +23,7 @@ fn compact<D: Disk>(
         if let Some(meanwhile) = meanwhile.take() {
             meanwhile(store);
         }
-        store.are_live(records)
+        Some(store.are_live(records))
     });
     if let Some(meanwhile) = meanwhile.take() {
         meanwhile(store);
@@ -256,7 +256,7 @@ fn an_older_compaction_cannot_replace_a_newer_file() {
     execute(&mut store, &set("x", "1"), 0);
     write(&mut store, &mut log);
     let mut old = log.begin_compaction().expect("it begins");
-    old.run(|records| store.are_live(records)).expect("it runs");
+    old.run(|records| Some(store.are_live(records))).expect("it runs");
     compact(&mut store, &mut log, |_| {}).expect("a second one overtakes it");
     let error = log.finish_compaction(old).expect_err("too late");
     assert!(matches!(error, StorageError::Replaced { .. }), "{error}");

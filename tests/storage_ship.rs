@@ -17,7 +17,7 @@ fn run_all(store: &mut Store, ops: &[(Op, u64)]) {
 
 fn compact(store: &Store, log: &mut LogFile<MemDisk>) {
     let mut compaction = log.begin_compaction().expect("it begins");
-    compaction.run(|records| store.are_live(records)).expect("it runs");
+    compaction.run(|records| Some(store.are_live(records))).expect("it runs");
     let finished = log.finish_compaction(compaction).expect("it ends");
     assert!(matches!(finished, Finish::Done(_)));
 }
@@ -183,7 +183,7 @@ fn an_installation_takes_the_place_of_a_compaction_under_way() {
     write(&mut to.store, &mut to.log);
     let mut compaction = to.log.begin_compaction().expect("it begins");
     let mut install = Install::begin(&mut to.log, 0).expect("it begins");
-    compaction.run(|records| to.store.are_live(records)).expect("it runs");
+    compaction.run(|records| Some(to.store.are_live(records))).expect("it runs");
     let error = to.log.finish_compaction(compaction).expect_err("it was given up");
     assert!(matches!(error, StorageError::Replaced { .. }), "{error}");
     install.absorb(&file.bytes).expect("a whole file");

@@ -15,6 +15,10 @@ pub const MAX_LINE: usize = 64 * 1024;
 /// The most keys or arguments one command may name.
 pub const MAX_ARGUMENTS: usize = 1024 * 1024;
 
+/// The most replicas of a cluster: each holds a link to every other, and a bit for each in every pending
+/// message.
+pub const MAX_REPLICAS: u16 = 128;
+
 /// The bounds that a server can be started with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -4,16 +4,18 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Parser;
+use crossbeam_channel::Sender;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{exit, usage};
 use crate::base::{Limits, limits};
 use crate::labs::replicas::{Lab, LabError, members_from, members_on};
-use crate::protocol::{self, Backlog, MODES};
+use crate::protocol::{self, Backlog, MODES, Mode};
 use crate::runtime::{InitialValue, Notice, Settings, StartError, SyncPolicy};
 
 const EXAMPLES: &str = "\
@@ -28,8 +30,8 @@ Examples:
 #[command(name = "servers", version, after_help = EXAMPLES)]
 pub struct Arguments {
     /// What the replicas promise: eventual or sequential.
-    #[arg(long, value_name = "MODE")]
-    consistency: String,
+    #[arg(long, value_name = "MODE", value_parser = parse_mode)]
+    consistency: &'static Mode,
     /// How many replicas there are.
     #[arg(long, default_value_t = 3, value_name = "N")]
     replicas: u16,
@@ -93,25 +95,19 @@ pub fn servers(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Whether other arguments would help.
 fn is_usage(error: &anyhow::Error) -> bool {
-    match error.downcast_ref::<LabError>() {
+    matches!(
+        error.downcast_ref(),
         Some(
             LabError::Count(_)
-            | LabError::Only { .. }
-            | LabError::UnknownPort
-            | LabError::Ports { .. }
-            | LabError::Start(StartError::NotBuilt(_)),
-        ) => true,
-        Some(_) => false,
-        None => error.downcast_ref::<io::Error>().is_none(),
-    }
+                | LabError::Only { .. }
+                | LabError::UnknownPort
+                | LabError::Ports { .. }
+                | LabError::Start(StartError::NotBuilt(_))
+        )
+    )
 }
 
 fn serve(arguments: Arguments) -> anyhow::Result<()> {
-    let mode = protocol::mode(&arguments.consistency).ok_or_else(|| {
-        let names: Vec<&str> = MODES.iter().map(|mode| mode.name).collect();
-        let (names, found) = (names.join(", "), &arguments.consistency);
-        anyhow::anyhow!("expected --consistency to be one of {names}, found {found}")
-    })?;
     let members = match &arguments.cluster {
         Some(path) => members_from(path)?,
         None => members_on(
@@ -121,15 +117,10 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
             arguments.broadcast_port,
         )?,
     };
-    if let Some(InitialValue { key, .. }) = arguments.init.iter().find(|value| !is_key(&value.key))
-    {
-        let key = String::from_utf8_lossy(key);
-        anyhow::bail!("expected a key of 1 to {} bytes for --init, found {key:?}", limits::MAX_KEY);
-    }
     // Thousands of clients need as many file descriptors; what cannot be had shows when they come.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let settings = Settings {
-        mode,
+        mode: arguments.consistency,
         replicas: u16::try_from(members.len()).unwrap_or(u16::MAX),
         write_delay: arguments.write_delay,
         write_timeout: arguments.write_timeout,
@@ -137,22 +128,33 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
         limits: Limits { max_value: arguments.max_value },
         max_connections: arguments.max_connections,
         backlog: Backlog { writes: arguments.backlog, ..Backlog::default() },
-        ..Settings::new(mode)
+        ..Settings::new(arguments.consistency)
     };
     let lab =
         Lab { members, only: arguments.only, data: arguments.data, init: arguments.init, settings };
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let handle = signals.handle();
-    lab.run(&mut io::stdout().lock(), move |notify| {
-        std::thread::spawn(move || {
-            if signals.forever().next().is_some() {
-                // If the host is gone already, there is nothing left to stop.
-                let _ = notify.send(Notice::Stop);
-            }
-        });
+    let stop = on_signal()?;
+    lab.run(&mut io::stdout().lock(), |notify| {
+        *stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(notify);
     })?;
-    handle.close();
     Ok(())
+}
+
+/// From here on SIGINT and SIGTERM stop what can be told so by then, or end a process that does not serve yet:
+/// its stores are as good then as after a kill.
+fn on_signal() -> io::Result<Arc<Mutex<Option<Sender<Notice>>>>> {
+    let stop = Arc::new(Mutex::new(None::<Sender<Notice>>));
+    let shared = Arc::clone(&stop);
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for _ in signals.forever() {
+            match &*shared.lock().unwrap_or_else(PoisonError::into_inner) {
+                // If the host is gone already, there is nothing left to stop.
+                Some(notify) => drop(notify.send(Notice::Stop)),
+                None => std::process::exit(0),
+            }
+        }
+    })?;
+    Ok(stop)
 }
 
 fn log_to_stderr() {
@@ -171,8 +173,18 @@ fn is_key(key: &[u8]) -> bool {
     !key.is_empty() && key.len() <= limits::MAX_KEY
 }
 
+fn parse_mode(name: &str) -> Result<&'static Mode, String> {
+    protocol::mode(name).ok_or_else(|| {
+        let names: Vec<&str> = MODES.iter().map(|mode| mode.name).collect();
+        format!("expected one of {}", names.join(", "))
+    })
+}
+
 fn parse_init(text: &str) -> Result<InitialValue, String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, for example x=0")?;
+    if !is_key(key.as_bytes()) {
+        return Err(format!("expected a key of 1 to {} bytes", limits::MAX_KEY));
+    }
     Ok(InitialValue { key: key.as_bytes().into(), data: value.as_bytes().into() })
 }
 

@@ -9,10 +9,8 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::base::ReplicaId;
+use crate::base::limits::MAX_REPLICAS;
 use crate::runtime::{Host, InitialValue, Notice, Place, Settings, StartError};
-
-/// The most replicas of a cluster; every one of them holds a link to every other.
-pub const MAX_REPLICAS: u16 = 128;
 
 /// Where one replica lives, as in a cluster file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -90,12 +88,15 @@ pub enum LabError {
     },
     /// Port 0 with `--only`: the other processes could not know the port.
     #[error(
-        "--only with broadcast port 0: the other replicas could not find this one; name a port"
+        "--only with a broadcast port 0: the replicas could not find each other; name the ports"
     )]
     UnknownPort,
     /// The replicas do not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The replicas, all of them in this process, do not come together.
+    #[error("the replicas have not found each other in time")]
+    NotLive,
     /// The initial values cannot be written.
     #[error("cannot write the initial values: {0}")]
     Init(String),
@@ -193,7 +194,8 @@ impl Lab {
                 let last = self.members.len() - 1;
                 let member = self.members.get(usize::from(id));
                 let member = member.ok_or(LabError::Only { last, found: id })?;
-                if member.broadcast_port == 0 && self.members.len() > 1 {
+                // Neither could this one find the others, nor they it.
+                if self.members.len() > 1 && self.members.iter().any(|m| m.broadcast_port == 0) {
                     return Err(LabError::UnknownPort);
                 }
                 vec![member]
@@ -215,14 +217,18 @@ impl Lab {
         let host = Host::start(self.settings, &places)?;
         if self.only.is_some() && self.members.len() > 1 {
             host.init_when_live(self.init);
-        } else if !host.wait_live(timeout) {
-            return Err(LabError::Init(
-                "the replicas have not found each other in time".to_owned(),
-            ));
-        } else if !self.init.is_empty() {
-            host.init(&self.init).map_err(LabError::Init)?;
+            return Ok(host);
         }
-        Ok(host)
+        let ready = if host.wait_live(timeout) {
+            host.init(&self.init).map_err(LabError::Init)
+        } else {
+            Err(LabError::NotLive)
+        };
+        match (ready, host.failure()) {
+            // What failed first is what there is to say.
+            (Err(_), Some(why)) => Err(LabError::AllFailed(why)),
+            (ready, _) => ready.map(|()| host),
+        }
     }
 
     /// Starts, says where on `out` (one line a replica, then `ready`), and serves until it is told to stop.

@@ -264,6 +264,12 @@ impl<T> Node<T> {
         }
     }
 
+    /// Bytes have come from `peer` at this time, whole frames or not.
+    pub fn note_heard(&mut self, peer: ReplicaId, at: Duration) {
+        let heard = &mut self.links[peer.index()].heard;
+        *heard = at.max(*heard);
+    }
+
     /// Ends a batch of inputs (or of none, when a deadline has passed) and gathers what is to be done.
     pub fn finish(&mut self, now: Now) -> &mut Output<T> {
         self.protocol.finish(now, &mut self.fx);
@@ -283,7 +289,7 @@ impl<T> Node<T> {
     /// Carries out what concerns the store and the waiting clients.
     fn carry_out(&mut self) {
         self.remember();
-        while let Some(event) = self.fx.events.pop() {
+        for event in std::mem::take(&mut self.fx.events) {
             match event {
                 Event::CatchUp(source) => self.begin_transfer(source),
                 Event::Live(incarnation) => {
@@ -335,7 +341,7 @@ impl<T> Node<T> {
             }
             if now.since_start > link.heard + SILENCE {
                 link.up = false;
-                let why = format!("silent for {} s", SILENCE.as_secs());
+                let why = format!("was silent for {} s", SILENCE.as_secs());
                 self.output.cut.push((peer, why));
             } else if now.since_start >= link.spoke + HEARTBEAT {
                 link.spoke = now.since_start;

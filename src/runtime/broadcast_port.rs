@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::ports::{self, accept_loop};
 use super::replica::Replica;
@@ -228,7 +228,13 @@ pub(super) fn keep_dialing(replica: &Arc<Replica>, peer: ReplicaId) {
             // One line for a condition that lasts, not one for every try.
             let line = error.to_string();
             if said.as_ref() != Some(&line) {
-                report(replica, &format!("link to replica {peer}"), &error);
+                let at = &replica.settings.broadcast_addresses[peer.index()];
+                match &error {
+                    LinkError::Io(error) => {
+                        info!("replica {}: no link to replica {peer} at {at}: {error}", replica.id);
+                    }
+                    _ => report(replica, &format!("link to replica {peer} at {at}"), &error),
+                }
                 said = Some(line);
             }
         } else {
@@ -270,7 +276,10 @@ fn read_frames(
     loop {
         match stream.read(&mut buffer[filled..]) {
             Ok(0) => return Ok(()),
-            Ok(n) => filled += n,
+            Ok(n) => {
+                filled += n;
+                replica.link(peer).note_bytes(replica.clock.now().since_start);
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(_) if !replica.link(peer).is_current(session) => return Ok(()),
             Err(error) => return Err(error.into()),

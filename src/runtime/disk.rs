@@ -354,13 +354,16 @@ impl Replica {
     pub(super) fn run_compaction(&self) {
         while !self.stopping() {
             self.pause(COMPACTION_INTERVAL);
+            if self.stopping() {
+                return;
+            }
             if !self.look(|node, _| node.store().wants_compaction()) {
                 continue;
             }
             match self.compact() {
                 Ok(()) => {}
-                // A peer's state is being installed, which leaves nothing to compact.
-                Err(StorageError::Replaced { .. }) => {}
+                // A peer's state is being installed, which leaves nothing to compact; or the replica stops.
+                Err(StorageError::Replaced { .. } | StorageError::Interrupted) => {}
                 Err(error) => {
                     warn!("replica {}: compaction failed, the file stays: {error}", self.id);
                 }
@@ -387,16 +390,20 @@ impl Replica {
         &self,
         mut compaction: Box<Compaction<RealDisk>>,
     ) -> Result<Compacted, StorageError> {
-        compaction.run(|records| self.look(|node, _| node.store().are_live(records)))?;
+        compaction.run(|records| {
+            (!self.stopping()).then(|| self.look(|node, _| node.store().are_live(records)))
+        })?;
         loop {
+            if self.stopping() {
+                return Err(StorageError::Interrupted);
+            }
             // The new file must not show before the old one holds all that it was judged by.
             self.write_through(u64::MAX);
             let len = lock(&self.disk.file).log.len();
             compaction.catch_up(len)?;
             match lock(&self.disk.file).log.finish_compaction(compaction)? {
                 Finish::Done(compacted) => return Ok(compacted),
-                Finish::NotYet(again) if !self.stopping() => compaction = again,
-                Finish::NotYet(_) => return Err(StorageError::Replaced { path: String::new() }),
+                Finish::NotYet(again) => compaction = again,
             }
         }
     }

@@ -9,8 +9,9 @@
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, TryLockError};
+use std::time::Duration;
 
 use super::sync::lock;
 
@@ -52,6 +53,8 @@ pub(super) struct Link {
     wake_writer: Condvar,
     /// Something was sent, and nothing has been heard since.
     unanswered: AtomicBool,
+    /// When bytes last came, in milliseconds since the driver's start.
+    heard_at: AtomicU64,
 }
 
 enum Sent {
@@ -81,11 +84,6 @@ impl Link {
         }
         Self::drop_stream(&mut queue);
         true
-    }
-
-    /// Closes whatever connection there is.
-    pub(super) fn cut(&self) {
-        Self::drop_stream(&mut lock(&self.queue));
     }
 
     /// Closes the link for good and ends its writer thread.
@@ -147,7 +145,23 @@ impl Link {
         true
     }
 
-    /// Something has come from the peer.
+    /// Bytes have come from the peer, of a frame that may take long to come whole.
+    pub(super) fn note_bytes(&self, at: Duration) {
+        let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        self.heard_at.store(at, Ordering::Relaxed);
+    }
+
+    /// When bytes last came, since the driver's start.
+    pub(super) fn heard_at(&self) -> Duration {
+        Duration::from_millis(self.heard_at.load(Ordering::Relaxed))
+    }
+
+    /// The number of the present session.
+    pub(super) fn session(&self) -> u64 {
+        lock(&self.queue).session
+    }
+
+    /// A frame has come from the peer.
     pub(super) fn heard(&self) {
         self.unanswered.store(false, Ordering::SeqCst);
     }

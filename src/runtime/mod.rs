@@ -2,7 +2,7 @@
 //!
 //! Each replica has a client-port thread and a broadcast-port thread. Their children are the sessions (one
 //! a client), the links (one a peer, reading), and for what must wait: a writer thread a link (for a
-//! peer that takes no data), a disk thread (syncs, compaction) and a timer. See [`replica`] for how they
+//! peer that takes no data), a disk thread (syncs), one for compaction, and a timer. See [`replica`] for how they
 //! share the node.
 
 mod broadcast_port;
@@ -307,9 +307,27 @@ impl Host {
     }
 
     /// Waits until all hosted replicas take writes.
+    ///
+    /// `false` when the time has passed, or when one of them cannot any more.
     pub fn wait_live(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
-        self.running.iter().all(|r| r.replica.wait_live(deadline))
+        loop {
+            let next = deadline.min(Instant::now() + Duration::from_millis(50));
+            if self.running.iter().all(|r| r.replica.wait_live(next)) {
+                return true;
+            }
+            if self.running.iter().any(|r| r.replica.stopping()) || Instant::now() >= deadline {
+                return false;
+            }
+        }
+    }
+
+    /// Why a replica has failed, if one has and [`Host::wait`] has not told it.
+    pub fn failure(&self) -> Option<String> {
+        self.notices.try_iter().find_map(|notice| match notice {
+            Notice::Failed(_, why) => Some(why),
+            Notice::Stop => None,
+        })
     }
 
     /// Writes initial values as soon as the first hosted replica takes writes, in the background: the

@@ -171,29 +171,44 @@ impl Replica {
         let now = self.clock.now();
         let was_readable = node.readable();
         let result = input(&mut node, now);
+        for peer in self.peers() {
+            node.note_heard(peer, self.link(peer).heard_at());
+        }
         let output = node.finish(now);
         let log_first = std::mem::take(&mut output.log_first);
         let mut rest = Rest {
             replies: std::mem::take(&mut output.replies),
             serve: std::mem::take(&mut output.serve),
-            cut: std::mem::take(&mut output.cut),
+            cut: output
+                .cut
+                .drain(..)
+                .map(|(peer, why)| (peer, self.link(peer).session(), why))
+                .collect(),
             installing: output.log.iter().any(|write| matches!(write, LogWrite::Install(_))),
             log_end: self.disk.enqueue(&mut output.log),
-            ..Rest::default()
+            early: Ok(()),
+            deadline: None,
+            became_live: false,
         };
         if log_first {
-            // Once a start: no frame may leave before this is written, so no one may see the queues yet.
-            self.write_through(rest.log_end);
+            // Once a start: no frame may leave before this is written, so no one may see the queues yet. It is
+            // the one write under the lock. If it fails, the replica ends below, without it.
+            rest.early = self.disk.write_through(rest.log_end);
         }
         for peer in self.peers() {
             let frames = node.frames_mut(peer);
-            if !frames.is_empty() && !self.link(peer).enqueue(frames) {
-                rest.cut.push((peer, "took no data, and too much waits for it".to_owned()));
+            if rest.early.is_err() {
+                frames.clear();
+            } else if !frames.is_empty() && !self.link(peer).enqueue(frames) {
+                warn!("replica {}: cut the link to replica {peer}: too much waits for it", self.id);
             }
         }
         rest.deadline = node.deadline();
         rest.became_live = log_first || was_readable != node.readable();
         drop(node);
+        if let Err(why) = &rest.early {
+            self.fail(why);
+        }
         self.carry_out(first, rest);
         result
     }
@@ -224,9 +239,10 @@ impl Replica {
         for (peer, fetch) in rest.serve {
             self.serve(peer, fetch);
         }
-        for (peer, why) in rest.cut {
-            warn!("replica {}: cut the link to replica {peer}: it {why}", self.id);
-            self.link(peer).cut();
+        for (peer, session, why) in rest.cut {
+            if self.link(peer).detach(session) {
+                warn!("replica {}: cut the link to replica {peer}: it {why}", self.id);
+            }
         }
         if rest.became_live {
             let _guard = lock(&self.live);
@@ -246,7 +262,7 @@ impl Replica {
             }
             Err(error) => {
                 warn!("replica {}: cannot read its store for replica {peer}: {error}", self.id);
-                self.link(peer).cut();
+                self.link(peer).detach(self.link(peer).session());
             }
         }
     }
@@ -260,6 +276,10 @@ impl Replica {
         prompt: bool,
     ) -> Vec<Result<Outcome, Failure>> {
         let deadline = Instant::now() + self.settings.write_timeout;
+        if self.stopping() {
+            let stopping = Failure::Refused("the replica is stopping".into());
+            return ops.drain(..).map(|_| Err(stopping.clone())).collect();
+        }
         let round = slot.begin(ops.len());
         let total = ops.len();
         let mut accepted = 0;
@@ -424,11 +444,12 @@ const GATHER_AT_MOST: Duration = Duration::from_millis(1);
 const MAX_SLEEP: Duration = Duration::from_millis(250);
 
 /// What is left to do when the lock is released.
-#[derive(Default)]
 struct Rest {
     replies: Vec<crate::node::Reply<Ticket>>,
     serve: Vec<(ReplicaId, Fetch)>,
-    cut: Vec<(ReplicaId, String)>,
+    /// With the session that it concerns.
+    cut: Vec<(ReplicaId, u64, String)>,
+    early: Result<(), String>,
     installing: bool,
     log_end: u64,
     deadline: Option<Duration>,

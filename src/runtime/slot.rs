@@ -14,6 +14,8 @@ struct Round {
     number: u64,
     outcomes: Vec<Option<Outcome>>,
     missing: usize,
+    /// No answers will come any more.
+    closed: bool,
 }
 
 /// Where one session's thread waits.
@@ -38,7 +40,7 @@ impl Slot {
         round.number += 1;
         round.outcomes.clear();
         round.outcomes.resize(writes, None);
-        round.missing = writes;
+        round.missing = if round.closed { 0 } else { writes };
         round.number
     }
 
@@ -75,6 +77,7 @@ impl Slot {
     pub(super) fn give_up(&self) {
         let mut round = lock(&self.round);
         round.missing = 0;
+        round.closed = true;
         self.filled.notify_all();
     }
 }

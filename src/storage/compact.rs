@@ -140,10 +140,11 @@ impl<D: Disk> LogFile<D> {
 
 impl<D: Disk> Compaction<D> {
     /// Pass 1. `are_live` says which of these `(key, position)` still hold their key's entry, and the
-    /// table's position at that moment: [`super::Store::are_live`] under the replica's lock.
+    /// table's position at that moment: [`super::Store::are_live`] under the replica's lock. `None` ends the
+    /// compaction with [`StorageError::Interrupted`]; the file stays as it is.
     pub fn run(
         &mut self,
-        mut are_live: impl FnMut(&[(&[u8], u64)]) -> (Vec<bool>, u64),
+        mut are_live: impl FnMut(&[(&[u8], u64)]) -> Option<(Vec<bool>, u64)>,
     ) -> Result<(), StorageError> {
         self.out.note(Body::Header { compacted: true }, 0, Timestamp::ZERO);
         let mut blocks = Blocks::new(self.handle.clone(), &self.path, 0, self.cut);
@@ -208,14 +209,14 @@ impl<D: Disk> Compaction<D> {
     fn keep_live(
         &mut self,
         entries: &[(Record<'_>, &[u8])],
-        are_live: &mut impl FnMut(&[(&[u8], u64)]) -> (Vec<bool>, u64),
+        are_live: &mut impl FnMut(&[(&[u8], u64)]) -> Option<(Vec<bool>, u64)>,
     ) -> Result<(), StorageError> {
         if entries.is_empty() {
             return Ok(());
         }
         let asked: Vec<(&[u8], u64)> =
             entries.iter().filter_map(|(record, _)| asked(record)).collect();
-        let (live, position) = are_live(&asked);
+        let (live, position) = are_live(&asked).ok_or(StorageError::Interrupted)?;
         self.seen = self.seen.max(position);
         for ((record, line), _) in entries.iter().zip(&live).filter(|(_, live)| **live) {
             if record.more {

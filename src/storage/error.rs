@@ -122,6 +122,9 @@ pub enum StorageError {
         /// Where this replica is.
         own: u64,
     },
+    /// A compaction was given up because its caller wanted it so.
+    #[error("the compaction was interrupted; the file is as it was")]
+    Interrupted,
     /// A compaction or a transfer was begun on a file that has been replaced since.
     #[error("{path} was replaced meanwhile: start over")]
     Replaced {

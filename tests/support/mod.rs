@@ -218,6 +218,12 @@ impl Cluster {
         Some(frame)
     }
 
+    /// Has bytes come from a peer that are not a whole frame yet.
+    pub fn trickle(&mut self, from: usize, to: usize) {
+        let peer = ReplicaId(from as u16);
+        self.drive(to, |node, now| node.note_heard(peer, now.since_start));
+    }
+
     /// Has a frame come that the sender's node never sent.
     pub fn inject(&mut self, from: usize, to: usize, frame: Frame) {
         self.drive(to, |node, now| node.receive(now, ReplicaId(from as u16), frame));

@@ -18,6 +18,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
+use crate::base::limits::MAX_REPLICAS;
 use crate::base::{Op, ReplicaId, Timestamp};
 use crate::protocol::Violation;
 use crate::wire::peer::{Message, StreamPlace};
@@ -35,8 +36,7 @@ struct Pending {
 #[derive(Clone, Copy, Debug, Default)]
 struct AckSet(u128);
 
-/// The most replicas that the set has bits for.
-const MAX_REPLICAS: u16 = 128;
+const _: () = assert!(MAX_REPLICAS as u32 <= u128::BITS, "an AckSet has a bit for each replica");
 
 impl AckSet {
     fn add(&mut self, replica: ReplicaId) {
