@@ -351,15 +351,17 @@ fn elements(kind: u8, count: i64) -> Option<usize> {
 }
 
 fn build_memcached(whole: &[u8]) -> Option<Reply<'_>> {
-    // The last line decides: an error may break off a list.
     let body = whole.strip_suffix(b"\n")?;
-    let start = memrchr(b'\n', body).map_or(0, |end| end + 1);
-    let (list, line) = (&whole[..start], trim(&body[start..]));
-    if is_error(line) {
-        Some(Reply::Error(line))
-    } else if line == b"END" {
-        let stats = list.starts_with(b"STAT ");
+    let (values, stats) = (body.starts_with(b"VALUE "), body.starts_with(b"STAT "));
+    // Of a list the last line decides: an error may have broken it off.
+    let list = if values || stats { memrchr(b'\n', body)? + 1 } else { 0 };
+    let (list, line) = (&whole[..list], trim(&body[list..]));
+    if line == b"END" {
         Some(if stats { Reply::Stats(Stats(list)) } else { Reply::Values(Values(list)) })
+    } else if is_error(line) {
+        Some(Reply::Error(line))
+    } else if values || stats {
+        None
     } else if line.first().is_some_and(u8::is_ascii_digit) {
         // decr pads its number with spaces where the value was longer.
         number::unsigned(line.trim_ascii_end()).map(|n| Reply::Number(n.into()))
