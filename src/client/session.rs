@@ -300,6 +300,7 @@ fn understand(ask: Ask, reply: wire::Reply<'_>) -> Understood<'_> {
         (Ask::Set, Status(line @ (b"NOT_STORED" | b"EXISTS" | b"NOT_FOUND"))) => {
             return Understood::Refused(line);
         }
+        (Ask::Set, Bulk(None)) => return Understood::Refused(b"null"),
         (Ask::Get, _) => return Understood::Nothing("the answer to a read"),
         (Ask::Set, _) => return Understood::Nothing("the answer to a write"),
         (Ask::Delete, _) => return Understood::Nothing("the answer to a removal"),
@@ -336,4 +337,54 @@ pub fn check_key(protocol: Protocol, key: &[u8]) -> Result<(), ClientError> {
 fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a reply, given as bytes, means to a command, in words.
+    fn heard(protocol: Protocol, ask: Ask, bytes: &[u8]) -> String {
+        let reply = wire::Reply::of_whole(protocol, bytes).expect("a reply");
+        match understand(ask, reply) {
+            Understood::Reply(Reply::Done) => "done".to_owned(),
+            Understood::Reply(Reply::Missing) => "missing".to_owned(),
+            Understood::Reply(Reply::Value(value)) => format!("value {}", printable(value)),
+            Understood::Refused(line) => format!("refused {}", printable(line)),
+            Understood::Unknown(line) => format!("unknown {}", printable(line)),
+            Understood::Nothing(expected) => format!("expected {expected}"),
+        }
+    }
+
+    #[test]
+    fn memcached_replies_mean_what_was_asked() {
+        let m = |ask, bytes| heard(Protocol::Memcached, ask, bytes);
+        assert_eq!(m(Ask::Set, b"STORED\r\n"), "done");
+        assert_eq!(m(Ask::Set, b"NOT_STORED\r\n"), "refused NOT_STORED");
+        assert_eq!(m(Ask::Get, b"END\r\n"), "missing");
+        assert_eq!(m(Ask::Get, b"VALUE x 0 5\r\na\r\nbc\r\nEND\r\n"), "value a··bc");
+        assert_eq!(m(Ask::Delete, b"DELETED\r\n"), "done");
+        assert_eq!(m(Ask::Delete, b"NOT_FOUND\r\n"), "missing");
+        assert_eq!(m(Ask::Set, b"SERVER_ERROR full\r\n"), "refused SERVER_ERROR full");
+        let unknown = "SERVER_ERROR timeout, outcome unknown";
+        let line = format!("{unknown}\r\n");
+        assert_eq!(m(Ask::Set, line.as_bytes()), format!("unknown {unknown}"));
+        assert_eq!(m(Ask::Set, b"END\r\n"), "expected the answer to a write");
+        let two = b"VALUE x 0 1\r\n1\r\nVALUE y 0 1\r\n2\r\nEND\r\n";
+        assert_eq!(m(Ask::Get, two), "expected one value");
+    }
+
+    #[test]
+    fn resp_replies_mean_what_was_asked() {
+        let r = |ask, bytes| heard(Protocol::Resp, ask, bytes);
+        assert_eq!(r(Ask::Set, b"+OK\r\n"), "done");
+        assert_eq!(r(Ask::Get, b"$-1\r\n"), "missing");
+        assert_eq!(r(Ask::Get, b"$2\r\n42\r\n"), "value 42");
+        assert_eq!(r(Ask::Delete, b":2\r\n"), "done");
+        assert_eq!(r(Ask::Delete, b":0\r\n"), "missing");
+        assert_eq!(r(Ask::Delete, b":-1\r\n"), "expected the answer to a removal");
+        assert_eq!(r(Ask::Set, b"-TIMEOUT outcome unknown\r\n"), "unknown TIMEOUT outcome unknown");
+        assert_eq!(r(Ask::Get, b"-ERR no\r\n"), "refused ERR no");
+        assert_eq!(r(Ask::Get, b"+OK\r\n"), "expected the answer to a read");
+    }
 }

@@ -322,11 +322,12 @@ struct ValueLine<'a> {
 }
 
 fn parse_value(text: &[u8]) -> Option<ValueLine<'_>> {
-    let mut words = text.split(|byte| *byte == b' ').skip(1);
-    let key = words.next()?;
-    let flags = u32::try_from(number::unsigned(words.next()?)?).ok()?;
-    let length = number::unsigned(words.next()?)?;
-    let unique = words.next().map_or(Some(0), number::unsigned)?;
+    let text = text.strip_prefix(b"VALUE ")?;
+    let (key, numbers) = text.split_at(memchr(b' ', text)?);
+    let mut numbers = numbers[1..].split(|byte| *byte == b' ').map(number::unsigned);
+    let flags = u32::try_from(numbers.next()??).ok()?;
+    let length = numbers.next()??;
+    let unique = numbers.next().unwrap_or(Some(0))?;
     Some(ValueLine { key, flags, length, unique })
 }
 
