@@ -64,9 +64,7 @@ fn write_file(folder: &std::path::Path, bytes: u64) -> Result<(), Box<dyn Error>
             i += 1;
             store.execute(Timestamp::new(i, ReplicaId((i % 3) as u16)), 0, &set(i, 50));
         }
-        let batch = store.take_unwritten();
-        log.write(&batch)?;
-        store.recycle(batch);
+        log.write(&store.take_unwritten())?;
     }
     let seconds = begun.elapsed().as_secs_f64();
     let mib = log.len() as f64 / f64::from(1 << 20);

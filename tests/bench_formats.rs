@@ -189,13 +189,13 @@ fn formats_of_a_run_without_operations() {
     for format in FORMATS {
         (format.write)(&nothing).expect("it can be written");
     }
-    assert_eq!(bars(&nothing, Style::PLAIN), "");
+    assert_eq!(bars(&nothing, Style::default()), "");
     assert_eq!(summarize(&nothing).kinds.len(), 0);
 }
 
 #[test]
 fn the_latency_table() {
-    insta::assert_snapshot!(latency_table(&report(), Style::PLAIN), @r"
+    insta::assert_snapshot!(latency_table(&report(), Style::default()), @r"
         µs        ops   ops/s   min   p50   p90   p99    p99.9      max   mean  errors  unknown
         read   20 000   5 000  12.0  19.5  25.5  26.9   50 037   50 037   69.4       0        0
         write  20 000   5 000  31.0  46.0  58.0  60.7  100 073  100 073  145.9       6   24 690
@@ -207,7 +207,7 @@ fn the_latency_table() {
 
 #[test]
 fn the_text_histogram() {
-    insta::assert_snapshot!(bars(&report(), Style::PLAIN), @r"
+    insta::assert_snapshot!(bars(&report(), Style::default()), @r"
         read latency
            < 20 µs ████████████████████████████████████████  53.90 %  10 780
            < 50 µs ██████████████████████████████████▏       46.00 %  9 200
@@ -225,7 +225,7 @@ fn the_text_histogram() {
 fn the_table_of_ratios() {
     let floors = Floors { echo: vec![round(1), round(1)], chain: vec![round(2), round(4)] };
     let report = Report { floors: Some(floors), rounds: vec![round(2), round(2)], ..report() };
-    insta::assert_snapshot!(floor_table(&report, Style::PLAIN), @r"
+    insta::assert_snapshot!(floor_table(&report, Style::default()), @r"
         medians of the rounds    work    echo   chain  work/echo  work/chain
         read p50 µs              39.0    19.5    58.5      2.00×       0.67×
         read p99 µs              53.7    26.9    80.6      2.00×       0.67×
@@ -247,7 +247,7 @@ fn pairs(mode: &str, scale: u64, current: u64) -> Summary {
 fn the_two_modes_side_by_side() {
     let mut runs = [pairs("eventual", 1, 2_700), pairs("sequential", 4, 10_000)];
     runs[1].seconds = 7.6;
-    insta::assert_snapshot!(comparison_text(&runs, Style::PLAIN), @r"
+    insta::assert_snapshot!(comparison_text(&runs, Style::default()), @r"
         µs             eventual  sequential
         pairs            10 000      10 000
         total, s          2.000       7.600
@@ -272,7 +272,7 @@ fn a_narrow_distribution_gets_finer_bars() {
         round.tally_mut(Kind::Write).record(Duration::from_nanos(31_000 + n % 37 * 400));
     }
     let report = Report { rounds: vec![round], ..report() };
-    insta::assert_snapshot!(bars(&report, Style::PLAIN), @r"
+    insta::assert_snapshot!(bars(&report, Style::default()), @r"
         write latency
           < 33 µs ████████████████████▏                     13.60 %  136
           < 36 µs ████████████████████████████████          21.60 %  216

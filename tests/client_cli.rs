@@ -76,9 +76,28 @@ fn wrong_usage_is_one_line_and_exit_code_64() {
              '--clients'; try lab bench --help\n",
         ),
         (
+            &["bench", "--to", "127.0.0.1:9889,nope"],
+            "lab: error: invalid value 'nope' for '--to <HOST:PORT,...>': expected HOST:PORT, such \
+             as 127.0.0.1:9889; try lab bench --help\n",
+        ),
+        (
             &["bench", "--to", "127.0.0.1:9889,"],
-            "lab: error: invalid value for '--to': expected HOST:PORT, or several with commas; \
-             try lab bench --help\n",
+            "lab: error: invalid value '' for '--to <HOST:PORT,...>': expected HOST:PORT, such \
+             as 127.0.0.1:9889; try lab bench --help\n",
+        ),
+        (
+            &["client", "--to", "127.0.0.1:0", "get", "x"],
+            "lab: error: invalid value '127.0.0.1:0' for '--to <HOST:PORT>': expected HOST:PORT, \
+             such as 127.0.0.1:9889; try lab client --help\n",
+        ),
+        (
+            &["client", "set", "a b", "v"],
+            "lab: error: the key \"a b\" cannot be sent: it holds a space or a control character; \
+             try lab client set --help\n",
+        ),
+        (
+            &["client", "get", ""],
+            "lab: error: the key \"\" cannot be sent: it is empty; try lab client get --help\n",
         ),
         (&["dance"], "lab: error: unrecognized subcommand 'dance'; try lab --help\n"),
     ] {

@@ -49,6 +49,24 @@ fn run_all(store: &mut Store, ops: &[(consistency_lab::base::Op, u64)]) {
     }
 }
 
+#[test]
+fn a_compaction_that_cannot_be_synced_leaves_the_file_as_it_was() {
+    let disk = MemDisk::new();
+    let Opened { mut store, mut log, .. } = fresh(&disk);
+    run_all(&mut store, &vec![(set("x", "1"), 0); 100]);
+    write(&mut store, &mut log);
+    let before = disk.contents();
+    disk.fail_syncs(true);
+    let error = compact(&mut store, &mut log, |_| ()).expect_err("the disk fails").to_string();
+    assert!(error.starts_with("cannot sync the replacement of storage.txt"), "{error}");
+    store.compaction_ended(None);
+    assert_eq!(disk.contents(), before);
+    disk.fail_syncs(false);
+    compact(&mut store, &mut log, |_| ()).expect("the disk works again");
+    assert!(disk.contents().len() < before.len());
+    assert_eq!(dump(&open(disk.restart(0, true), 0).expect("it opens").store), dump(&store));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 

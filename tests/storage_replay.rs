@@ -231,6 +231,24 @@ fn a_sync_makes_durable_what_was_written_before() {
 }
 
 #[test]
+fn a_failed_sync_makes_nothing_durable_and_loses_nothing_that_was() {
+    let disk = MemDisk::new();
+    let Opened { mut store, mut log, .. } = fresh(&disk);
+    execute(&mut store, &set("x", "1"), 0);
+    write(&mut store, &mut log);
+    log.sync_handle().sync().expect("the disk works");
+    let (durable, wanted) = (disk.synced_len(), dump(&store));
+    assert_eq!(durable, disk.contents().len());
+    execute(&mut store, &set("x", "2"), 0);
+    write(&mut store, &mut log);
+    disk.fail_syncs(true);
+    log.sync_handle().sync().expect_err("the disk fails");
+    assert_eq!(disk.synced_len(), durable);
+    let after_power_loss = disk.restart(0, true);
+    assert_eq!(dump(&open(after_power_loss, 0).expect("it opens").store), wanted);
+}
+
+#[test]
 fn long_lines_and_many_blocks_are_read() {
     let ops: Vec<_> = (0..40).map(|i| (set(&format!("k{i}"), &"é\0".repeat(60_000)), 0)).collect();
     let (states, file) = history(&ops);

@@ -117,7 +117,12 @@ pub fn replies(dialect: Dialect, data: &[u8]) {
                 }
                 Ok(ReplyStep::Reply { reply, consumed }) => {
                     assert!((1..=buf.len()).contains(&consumed));
-                    list.push(format!("{reply:?} {}", Reply::is_unknown(&reply)));
+                    let unknown = reply.is_unknown();
+                    list.push(match reply {
+                        Reply::Values(values) => format!("{:?}", values.collect::<Vec<_>>()),
+                        Reply::Stats(stats) => format!("{:?}", stats.collect::<Vec<_>>()),
+                        other => format!("{other:?} {unknown}"),
+                    });
                     start += consumed;
                 }
                 // What is wrong is quoted, and more of it may be there to quote.

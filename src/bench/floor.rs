@@ -18,8 +18,10 @@ use std::{
 
 use super::{Answer, Config, Operation, Target};
 use crate::{
+    base::Outcome,
     client::{ClientError, Connection, Options},
     report::Kind,
+    wire::{Dialect, Form, Found, RespVersion, command},
 };
 
 /// The hidden command of `lab` that becomes the floors' server.
@@ -40,20 +42,29 @@ impl Sizes {
     pub fn of(config: &Config) -> Self {
         let key = b"key:000000000000";
         let value = vec![b'v'; config.value_size];
+        let found = Some(Found { data: &value, flags: 0, unique: 0 });
+        let dialect = config.protocol;
+        let (read, write) = match dialect {
+            Dialect::Memcached => (Form::Values { unique: false }, Form::Word),
+            Dialect::Resp => (Form::Bulk(RespVersion::Two), Form::Status(RespVersion::Two)),
+        };
         let length = |write: &dyn Fn(&mut Vec<u8>)| {
             let mut out = Vec::new();
             write(&mut out);
-            out.len().max(HEADER)
+            out.len()
         };
-        let protocol = config.protocol;
+        let request = |write: &dyn Fn(&mut Vec<u8>)| length(write).max(HEADER);
         Self {
             read: (
-                length(&|out| protocol.write_get(out, key)),
-                protocol.value_reply_length(key.len(), config.value_size),
+                request(&|out| command::get(out, dialect, key)),
+                length(&|out| {
+                    read.value(out, key, found);
+                    read.end_values(out);
+                }),
             ),
             write: (
-                length(&|out| protocol.write_set(out, key, &value)),
-                protocol.stored_reply_length(),
+                request(&|out| command::set(out, dialect, key, &value)),
+                length(&|out| write.outcome(out, &Outcome::Stored)),
             ),
         }
     }

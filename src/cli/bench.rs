@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Lab, usage};
+use super::usage;
 use crate::{
     bench::{self, Config, Meter, pairs::run_pairs},
     client::{DEFAULT_TO, Protocol},
@@ -39,7 +39,8 @@ Ctrl-C ends the measuring early and reports what was measured; twice ends at onc
 Exit codes: 0 measured, 1 an error, 64 wrong usage.")]
 pub struct BenchArgs {
     /// The servers, separated by commas; clients are spread over them in turn.
-    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',', default_value = DEFAULT_TO)]
+    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',', default_value = DEFAULT_TO,
+          value_parser = usage::address)]
     to: Vec<String>,
     /// memcached or resp.
     #[arg(long, default_value = "memcached")]
@@ -166,10 +167,6 @@ impl BenchArgs {
 
 /// Runs the command.
 pub fn run(args: &BenchArgs, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
-    if args.to.iter().any(String::is_empty) {
-        let message = "invalid value for '--to': expected HOST:PORT, or several with commas";
-        return Ok(usage::wrong_usage::<Lab>(message, arguments));
-    }
     let stop = Arc::new(AtomicBool::new(false));
     // The second Ctrl-C ends the process at once, also when a client hangs.
     signal_hook::flag::register_conditional_shutdown(

@@ -1,14 +1,20 @@
 //! `lab client`: one command, or an interactive session.
 
 use std::{
+    ffi::OsString,
     io::{self, BufRead, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
 
-use crate::client::{
-    Certainty, Client, ClientError, DEFAULT_TO, Options, Protocol, Words, help_text, translate,
+use super::{Lab, usage};
+use crate::{
+    client::{
+        Certainty, Client, ClientError, DEFAULT_TO, Options, Protocol, Words, check_key, help_text,
+        translate,
+    },
+    wire::Reply,
 };
 
 /// The longest reply that is shown, in bytes.
@@ -26,7 +32,7 @@ Exit codes: 0 done; 1 it did not happen: no such key, or an error; 2 the outcome
 or a lost connection; 64 wrong usage.")]
 pub struct ClientArgs {
     /// The server.
-    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_TO)]
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_TO, value_parser = usage::address)]
     to: String,
     /// memcached or resp.
     #[arg(long, default_value = "memcached")]
@@ -63,8 +69,21 @@ enum ClientCommand {
     },
 }
 
+impl ClientCommand {
+    fn key(&self) -> &[u8] {
+        match self {
+            Self::Get { key } | Self::Set { key, .. } | Self::Del { key } => key.as_bytes(),
+        }
+    }
+}
+
 /// Runs the command and returns its exit code; everything has been printed.
-pub fn run(args: &ClientArgs) -> ExitCode {
+pub fn run(args: &ClientArgs, arguments: &[OsString]) -> ExitCode {
+    // Which keys can be sent depends on --protocol, so they are not clap's to judge.
+    let key = args.command.as_ref().map_or(Ok(()), |c| check_key(args.protocol, c.key()));
+    if let Err(error) = key {
+        return usage::wrong_usage::<Lab>(&error.to_string(), arguments);
+    }
     let options = Options { timeout: args.timeout, ..Options::default() };
     let result = match Client::connect(&args.to, args.protocol, options) {
         Err(error) => Err(Failure::Client(error)),
@@ -202,10 +221,11 @@ fn recover(client: &mut Client, error: &ClientError) -> Result<(), Failure> {
 
 /// Carries out one line; false for `quit`.
 fn say(client: &mut Client, line: &str) -> Result<bool, Failure> {
-    match translate(client.protocol(), line) {
+    let protocol = client.protocol();
+    match translate(protocol, line) {
         Words::Nothing => {}
         Words::Quit => return Ok(false),
-        Words::Help => println_or_end(help_text(client.protocol()).trim_end())?,
+        Words::Help => println_or_end(help_text(protocol).trim_end())?,
         Words::Wrong(expected) => println_or_end(&expected)?,
         Words::Send { bytes, reply } => {
             if client.is_broken() {
@@ -213,9 +233,9 @@ fn say(client: &mut Client, line: &str) -> Result<bool, Failure> {
                 println_or_end("connected again")?;
             }
             if reply {
-                let reply = client.exchange(&bytes, MAX_REPLY)?;
+                let (bytes, reply) = client.exchange(&bytes, MAX_REPLY)?;
                 let mut out = io::stdout().lock();
-                out.write_all(&shown(client.protocol(), &reply))?;
+                out.write_all(&shown(protocol, bytes, &reply))?;
                 out.flush()?;
             } else {
                 client.send_raw(&bytes)?;
@@ -230,13 +250,12 @@ fn println_or_end(text: &str) -> Result<(), Failure> {
 }
 
 /// A reply as a person reads it: memcached's as it is, with plain line ends; RESP's unwrapped.
-fn shown(protocol: Protocol, reply: &[u8]) -> Vec<u8> {
+fn shown(protocol: Protocol, bytes: &[u8], reply: &Reply<'_>) -> Vec<u8> {
     match protocol {
-        Protocol::Memcached => without_cr(reply),
+        Protocol::Memcached => without_cr(bytes),
         Protocol::Resp => {
             let mut out = Vec::new();
-            let mut rest = reply;
-            show_resp(&mut rest, 0, &mut out);
+            show_resp(reply, 0, &mut out);
             out
         }
     }
@@ -252,40 +271,29 @@ fn without_cr(reply: &[u8]) -> Vec<u8> {
     out
 }
 
-/// One value and what it contains; `rest` has been found to hold it whole.
-fn show_resp(rest: &mut &[u8], depth: usize, out: &mut Vec<u8>) {
-    let Some(end) = memchr::memchr(b'\n', rest) else { return };
-    let line = &rest[..end];
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    *rest = &rest[end + 1..];
-    let Some((kind, text)) = line.split_first() else { return };
-    let count = std::str::from_utf8(text).ok().and_then(|text| text.parse::<usize>().ok());
-    match (kind, count) {
-        (b'$', None) | (b'*', None) | (b'_', _) => out.extend_from_slice(b"(nil)\n"),
-        (b'$', Some(length)) => {
-            let length = length.min(rest.len());
-            out.extend_from_slice(&rest[..length]);
-            out.push(b'\n');
-            *rest = rest.get(length + 2..).unwrap_or_default();
-        }
-        (b'*', Some(0)) => out.extend_from_slice(b"(none)\n"),
-        (b'*', Some(count)) => {
-            for index in 1..=count {
-                out.extend(std::iter::repeat_n(b' ', if index > 1 { depth * 3 } else { 0 }));
-                out.extend_from_slice(format!("{index}) ").as_bytes());
-                show_resp(rest, depth + 1, out);
-            }
-        }
-        (b'-', _) => {
+/// One value and what it contains.
+fn show_resp(reply: &Reply<'_>, depth: usize, out: &mut Vec<u8>) {
+    match reply {
+        Reply::Bulk(None) | Reply::Array(None) => out.extend_from_slice(b"(nil)"),
+        Reply::Status(text) | Reply::Bulk(Some(text)) => out.extend_from_slice(text),
+        Reply::Error(text) => {
             out.extend_from_slice(b"(error) ");
             out.extend_from_slice(text);
-            out.push(b'\n');
         }
-        _ => {
-            out.extend_from_slice(text);
-            out.push(b'\n');
+        Reply::Number(number) => out.extend_from_slice(number.to_string().as_bytes()),
+        Reply::Array(Some(list)) if list.is_empty() => out.extend_from_slice(b"(none)"),
+        Reply::Array(Some(list)) => {
+            for (index, item) in list.iter().enumerate() {
+                out.extend(std::iter::repeat_n(b' ', if index > 0 { depth * 3 } else { 0 }));
+                out.extend_from_slice(format!("{}) ", index + 1).as_bytes());
+                show_resp(item, depth + 1, out);
+            }
+            return; // Its items have ended their lines.
         }
+        // Lists of memcached's, which no RESP reply holds.
+        Reply::Values(_) | Reply::Stats(_) => {}
     }
+    out.push(b'\n');
 }
 
 /// Where the history of typed lines is kept, by the XDG rules.
@@ -299,9 +307,14 @@ fn history_file() -> Option<PathBuf> {
 mod tests {
     use super::*;
 
+    fn shown_text(protocol: Protocol, bytes: &[u8]) -> String {
+        let reply = Reply::of_whole(protocol, bytes).expect("a reply");
+        String::from_utf8(shown(protocol, bytes, &reply)).expect("text")
+    }
+
     #[test]
     fn resp_replies_are_unwrapped() {
-        let text = |reply: &[u8]| String::from_utf8(shown(Protocol::Resp, reply)).expect("text");
+        let text = |bytes: &[u8]| shown_text(Protocol::Resp, bytes);
         assert_eq!(text(b"+OK\r\n"), "OK\n");
         assert_eq!(text(b"$-1\r\n"), "(nil)\n");
         assert_eq!(text(b"*2\r\n$1\r\na\r\n*2\r\n:1\r\n:2\r\n"), "1) a\n2) 1) 1\n   2) 2\n");
@@ -312,6 +325,6 @@ mod tests {
     #[test]
     fn memcached_replies_lose_only_their_carriage_returns() {
         let reply = b"VALUE x 0 2\r\n42\r\nEND\r\n";
-        assert_eq!(shown(Protocol::Memcached, reply), b"VALUE x 0 2\n42\nEND\n");
+        assert_eq!(shown_text(Protocol::Memcached, reply), "VALUE x 0 2\n42\nEND\n");
     }
 }

@@ -43,6 +43,17 @@ pub fn wrong_usage<P: CommandFactory>(message: &str, arguments: &[OsString]) -> 
     ExitCode::from(USAGE)
 }
 
+/// Parses an address as it is typed. Whether the host exists is asked only when it is connected to.
+pub fn address(text: &str) -> Result<String, String> {
+    let port = |port: &str| port.parse::<u16>().is_ok_and(|port| port != 0);
+    match text.rsplit_once(':') {
+        Some((host, number)) if !host.is_empty() && !host.contains(' ') && port(number) => {
+            Ok(text.to_owned())
+        }
+        _ => Err("expected HOST:PORT, such as 127.0.0.1:9889".to_owned()),
+    }
+}
+
 /// clap's message, several paragraphs, as one line: the error itself and its tip.
 fn message(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {

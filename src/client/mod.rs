@@ -4,6 +4,9 @@
 //! sent in one write, and their replies are read in order, so that a pipelined batch of n commands
 //! costs one `write` and, as a rule, one `read`. Nothing is allocated per command on that path.
 //!
+//! What goes over the wire is [`crate::wire`]'s affair; here a reply is judged against the command that it
+//! answers.
+//!
 //! Every failure tells what is known of the operation ([`ClientError::certainty`]): `Fail` means that it
 //! definitely did not take effect, `Unknown` that it may have, now or later. A timeout or a connection
 //! lost after the request was sent is never `Fail`.
@@ -15,17 +18,16 @@
 
 mod connection;
 mod error;
-mod protocol;
-mod raw;
 mod session;
 mod words;
 
 pub use connection::{Connection, Options};
 pub use error::{Certainty, ClientError};
-pub use protocol::{Ask, Parsed, Protocol, Shape};
-pub use raw::{RawReply, raw_reply};
-pub use session::{Client, Reply, Request};
+pub use session::{Ask, Client, Reply, Request, check_key};
 pub use words::{Words, help_text, translate};
+
+/// The protocol that a client speaks; `--protocol` chooses it.
+pub use crate::wire::Dialect as Protocol;
 
 /// Where a client goes when it is not told otherwise: the client port of replica 0.
 pub const DEFAULT_TO: &str = "127.0.0.1:9889";

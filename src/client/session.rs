@@ -1,13 +1,14 @@
 //! The client itself: queue, send, receive; and the single commands made of them.
 
-use crate::base::limits::MAX_KEY;
-
-use super::{
-    Ask, ClientError, Options, Parsed, Protocol, RawReply, Shape, connection::Connection, raw_reply,
-};
+use super::{ClientError, Options, Protocol, connection::Connection};
+use crate::base::limits::{HIGHEST_MAX_VALUE, MAX_KEY, MAX_LINE};
+use crate::wire::{self, ReplyDecoder, ReplyError, command};
 
 /// The most `STAT` or `INFO` text that is taken from a server, in bytes.
 const MAX_STATS: usize = 1024 * 1024;
+
+/// The most that a reply to a single command takes: the largest value and the lines around it.
+const MAX_SINGLE: usize = HIGHEST_MAX_VALUE + 2 * MAX_LINE;
 
 /// A blocking client: one connection, one protocol.
 #[derive(Debug)]
@@ -15,8 +16,20 @@ pub struct Client {
     protocol: Protocol,
     options: Options,
     connection: Connection,
+    decoder: ReplyDecoder,
     /// Set once a failure left the stream where replies could no longer be attributed.
     broken: bool,
+}
+
+/// What a command asks for; a reply can be understood only next to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// The value of one key.
+    Get,
+    /// That a value be stored.
+    Set,
+    /// That a key be removed.
+    Delete,
 }
 
 /// A command of a batch.
@@ -56,12 +69,14 @@ impl Client {
     /// Connects to `to` (HOST:PORT).
     pub fn connect(to: &str, protocol: Protocol, options: Options) -> Result<Self, ClientError> {
         let connection = Connection::open(to, &options)?;
-        Ok(Self { protocol, options, connection, broken: false })
+        let decoder = ReplyDecoder::new(protocol, MAX_SINGLE);
+        Ok(Self { protocol, options, connection, decoder, broken: false })
     }
 
     /// Drops the connection and opens a new one to the same address.
     pub fn reconnect(&mut self) -> Result<(), ClientError> {
         self.connection = Connection::open(self.connection.to(), &self.options)?;
+        self.decoder = ReplyDecoder::new(self.protocol, MAX_SINGLE);
         self.broken = false;
         Ok(())
     }
@@ -85,9 +100,9 @@ impl Client {
     pub fn queue(&mut self, request: Request<'_>) {
         let out = &mut self.connection.output;
         match request {
-            Request::Get(key) => self.protocol.write_get(out, key),
-            Request::Set(key, value) => self.protocol.write_set(out, key, value),
-            Request::Delete(key) => self.protocol.write_delete(out, key),
+            Request::Get(key) => command::get(out, self.protocol, key),
+            Request::Set(key, value) => command::set(out, self.protocol, key, value),
+            Request::Delete(key) => command::delete(out, self.protocol, key),
         }
     }
 
@@ -105,25 +120,22 @@ impl Client {
         if self.broken {
             return Err(ClientError::Closed { to: self.to().to_owned() });
         }
-        let (length, shape) = loop {
-            match self.protocol.parse(ask, self.connection.unread()) {
-                Parsed::Reply(length, shape) => break (length, shape),
-                Parsed::Incomplete => {
-                    self.connection.fill().inspect_err(|_| self.broken = true)?;
-                }
-                Parsed::Malformed(expected) => return Err(self.malformed(expected)),
-            }
-        };
+        let length =
+            whole(&mut self.decoder, &mut self.connection).inspect_err(|_| self.broken = true)?;
         let at = self.connection.consume(length);
-        let line = |to| printable(self.connection.bytes(at, at + to));
-        match shape {
-            Shape::Done => Ok(Reply::Done),
-            Shape::Missing => Ok(Reply::Missing),
-            Shape::Value { from, to } => {
-                Ok(Reply::Value(self.connection.bytes(at + from, at + to)))
+        let bytes = self.connection.bytes(at, at + length);
+        let Some(reply) = wire::Reply::of_whole(self.protocol, bytes) else {
+            self.broken = true;
+            return Err(malformed(&self.connection, bytes, a_reply(self.protocol)));
+        };
+        match understand(ask, reply) {
+            Understood::Reply(reply) => Ok(reply),
+            Understood::Refused(line) => Err(ClientError::Refused { line: printable(line) }),
+            Understood::Unknown(line) => Err(ClientError::OutcomeUnknown { line: printable(line) }),
+            Understood::Nothing(expected) => {
+                self.broken = true;
+                Err(malformed(&self.connection, bytes, expected))
             }
-            Shape::Refused { to } => Err(ClientError::Refused { line: line(to) }),
-            Shape::Unknown { to } => Err(ClientError::OutcomeUnknown { line: line(to) }),
         }
     }
 
@@ -184,36 +196,42 @@ impl Client {
 
     /// The server's statistics: the `STAT` lines of memcached, the `name:value` lines of RESP `INFO`.
     pub fn stats(&mut self) -> Result<Vec<(String, String)>, ClientError> {
-        let (command, separator): (&[u8], char) = match self.protocol {
-            Protocol::Memcached => (b"stats\r\n", ' '),
-            Protocol::Resp => (b"*1\r\n$4\r\nINFO\r\n", ':'),
-        };
-        let text = self.exchange(command, MAX_STATS)?;
-        Ok(String::from_utf8_lossy(&text)
-            .lines()
-            .map(|line| line.trim_end().strip_prefix("STAT ").unwrap_or(line))
-            .filter_map(|line| line.trim_end().split_once(separator))
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect())
+        let mut out = Vec::new();
+        command::stats(&mut out, self.protocol);
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        let (_, reply) = self.exchange(&out, MAX_STATS)?;
+        match reply {
+            wire::Reply::Stats(stats) => {
+                Ok(stats.map(|(name, value)| (text(name), text(value))).collect())
+            }
+            wire::Reply::Bulk(Some(info)) => Ok(text(info)
+                .lines()
+                .filter_map(|line| line.split_once(':'))
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect()),
+            wire::Reply::Error(line) => Err(ClientError::Refused { line: printable(line) }),
+            _ => Ok(Vec::new()),
+        }
     }
 
-    /// Sends bytes as they are and returns one whole reply as it came, of at most `bound` bytes.
-    pub fn exchange(&mut self, command: &[u8], bound: usize) -> Result<Vec<u8>, ClientError> {
+    /// Sends bytes as they are and returns one whole reply, of at most `bound` bytes: as it came, and what
+    /// it says.
+    pub fn exchange(
+        &mut self,
+        command: &[u8],
+        bound: usize,
+    ) -> Result<(&[u8], wire::Reply<'_>), ClientError> {
         self.connection.output.extend_from_slice(command);
         self.send()?;
-        loop {
-            match raw_reply(self.protocol, self.connection.unread()) {
-                RawReply::Complete(length) => {
-                    let at = self.connection.consume(length);
-                    return Ok(self.connection.bytes(at, at + length).to_vec());
-                }
-                RawReply::Incomplete if self.connection.unread().len() > bound => {
-                    return Err(self.malformed("a shorter reply"));
-                }
-                RawReply::Incomplete => {
-                    self.connection.fill().inspect_err(|_| self.broken = true)?;
-                }
-                RawReply::Malformed(expected) => return Err(self.malformed(expected)),
+        let length = whole(&mut ReplyDecoder::new(self.protocol, bound), &mut self.connection)
+            .inspect_err(|_| self.broken = true)?;
+        let at = self.connection.consume(length);
+        let bytes = self.connection.bytes(at, at + length);
+        match wire::Reply::of_whole(self.protocol, bytes) {
+            Some(reply) => Ok((bytes, reply)),
+            None => {
+                self.broken = true;
+                Err(malformed(&self.connection, bytes, a_reply(self.protocol)))
             }
         }
     }
@@ -233,25 +251,85 @@ impl Client {
         self.send()?;
         self.receive(request.ask())
     }
+}
 
-    fn malformed(&mut self, expected: &'static str) -> ClientError {
-        self.broken = true;
-        let unread = self.connection.unread();
-        let found = printable(&unread[..unread.len().min(60)]);
-        ClientError::Malformed { to: self.to().to_owned(), found, expected }
+/// Reads until the connection's input begins with a whole reply, and returns its length. After a failure
+/// nothing further on the connection can be attributed.
+fn whole(decoder: &mut ReplyDecoder, connection: &mut Connection) -> Result<usize, ClientError> {
+    loop {
+        match decoder.measure(connection.unread()) {
+            Ok(Some(length)) => return Ok(length),
+            Ok(None) => connection.fill()?,
+            Err(error) => {
+                let expected = match error {
+                    ReplyError::Malformed { dialect, .. } => a_reply(dialect),
+                    ReplyError::TooLarge { .. } => "a shorter reply",
+                };
+                return Err(malformed(connection, connection.unread(), expected));
+            }
+        }
     }
 }
 
+/// What a reply means to the command that it answers.
+enum Understood<'a> {
+    Reply(Reply<'a>),
+    /// An error line: the operation was refused.
+    Refused(&'a [u8]),
+    /// An error line: whether the operation takes effect is not known.
+    Unknown(&'a [u8]),
+    /// It answers something else; this was expected.
+    Nothing(&'static str),
+}
+
+fn understand(ask: Ask, reply: wire::Reply<'_>) -> Understood<'_> {
+    use wire::Reply::{Bulk, Error, Number, Status, Values};
+    let unknown = reply.is_unknown();
+    Understood::Reply(match (ask, reply) {
+        (Ask::Set, Status(b"STORED" | b"OK")) | (Ask::Delete, Status(b"DELETED")) => Reply::Done,
+        (Ask::Get, Values(mut values)) => match (values.next(), values.next()) {
+            (Some((_, found)), None) => Reply::Value(found.data),
+            (None, _) => Reply::Missing,
+            (Some(_), Some(_)) => return Understood::Nothing("one value"),
+        },
+        (Ask::Get, Bulk(Some(value))) => Reply::Value(value),
+        (Ask::Get, Bulk(None)) | (Ask::Delete, Status(b"NOT_FOUND") | Number(0)) => Reply::Missing,
+        (Ask::Delete, Number(1..)) => Reply::Done,
+        (_, Error(line)) if unknown => return Understood::Unknown(line),
+        (_, Error(line)) => return Understood::Refused(line),
+        (Ask::Set, Status(line @ (b"NOT_STORED" | b"EXISTS" | b"NOT_FOUND"))) => {
+            return Understood::Refused(line);
+        }
+        (Ask::Set, Bulk(None)) => return Understood::Refused(b"null"),
+        (Ask::Get, _) => return Understood::Nothing("the answer to a read"),
+        (Ask::Set, _) => return Understood::Nothing("the answer to a write"),
+        (Ask::Delete, _) => return Understood::Nothing("the answer to a removal"),
+    })
+}
+
+fn a_reply(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Memcached => "a memcached reply",
+        Protocol::Resp => "a RESP reply",
+    }
+}
+
+fn malformed(connection: &Connection, found: &[u8], expected: &'static str) -> ClientError {
+    let found = printable(&found[..found.len().min(60)]);
+    ClientError::Malformed { to: connection.to().to_owned(), found, expected }
+}
+
 /// Whether the protocol can carry this key.
-fn check_key(protocol: Protocol, key: &[u8]) -> Result<(), ClientError> {
+pub fn check_key(protocol: Protocol, key: &[u8]) -> Result<(), ClientError> {
+    if command::is_sendable(protocol, key) {
+        return Ok(());
+    }
     let why = if key.is_empty() {
         "it is empty"
     } else if key.len() > MAX_KEY {
         "it is longer than 250 bytes"
-    } else if protocol == Protocol::Memcached && key.iter().any(|b| *b <= b' ' || *b == 127) {
-        "it holds a space or a control character"
     } else {
-        return Ok(());
+        "it holds a space or a control character"
     };
     Err(ClientError::Key { key: printable(key), why })
 }
@@ -259,4 +337,54 @@ fn check_key(protocol: Protocol, key: &[u8]) -> Result<(), ClientError> {
 fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a reply, given as bytes, means to a command, in words.
+    fn heard(protocol: Protocol, ask: Ask, bytes: &[u8]) -> String {
+        let reply = wire::Reply::of_whole(protocol, bytes).expect("a reply");
+        match understand(ask, reply) {
+            Understood::Reply(Reply::Done) => "done".to_owned(),
+            Understood::Reply(Reply::Missing) => "missing".to_owned(),
+            Understood::Reply(Reply::Value(value)) => format!("value {}", printable(value)),
+            Understood::Refused(line) => format!("refused {}", printable(line)),
+            Understood::Unknown(line) => format!("unknown {}", printable(line)),
+            Understood::Nothing(expected) => format!("expected {expected}"),
+        }
+    }
+
+    #[test]
+    fn memcached_replies_mean_what_was_asked() {
+        let m = |ask, bytes| heard(Protocol::Memcached, ask, bytes);
+        assert_eq!(m(Ask::Set, b"STORED\r\n"), "done");
+        assert_eq!(m(Ask::Set, b"NOT_STORED\r\n"), "refused NOT_STORED");
+        assert_eq!(m(Ask::Get, b"END\r\n"), "missing");
+        assert_eq!(m(Ask::Get, b"VALUE x 0 5\r\na\r\nbc\r\nEND\r\n"), "value a··bc");
+        assert_eq!(m(Ask::Delete, b"DELETED\r\n"), "done");
+        assert_eq!(m(Ask::Delete, b"NOT_FOUND\r\n"), "missing");
+        assert_eq!(m(Ask::Set, b"SERVER_ERROR full\r\n"), "refused SERVER_ERROR full");
+        let unknown = "SERVER_ERROR timeout, outcome unknown";
+        let line = format!("{unknown}\r\n");
+        assert_eq!(m(Ask::Set, line.as_bytes()), format!("unknown {unknown}"));
+        assert_eq!(m(Ask::Set, b"END\r\n"), "expected the answer to a write");
+        let two = b"VALUE x 0 1\r\n1\r\nVALUE y 0 1\r\n2\r\nEND\r\n";
+        assert_eq!(m(Ask::Get, two), "expected one value");
+    }
+
+    #[test]
+    fn resp_replies_mean_what_was_asked() {
+        let r = |ask, bytes| heard(Protocol::Resp, ask, bytes);
+        assert_eq!(r(Ask::Set, b"+OK\r\n"), "done");
+        assert_eq!(r(Ask::Get, b"$-1\r\n"), "missing");
+        assert_eq!(r(Ask::Get, b"$2\r\n42\r\n"), "value 42");
+        assert_eq!(r(Ask::Delete, b":2\r\n"), "done");
+        assert_eq!(r(Ask::Delete, b":0\r\n"), "missing");
+        assert_eq!(r(Ask::Delete, b":-1\r\n"), "expected the answer to a removal");
+        assert_eq!(r(Ask::Set, b"-TIMEOUT outcome unknown\r\n"), "unknown TIMEOUT outcome unknown");
+        assert_eq!(r(Ask::Get, b"-ERR no\r\n"), "refused ERR no");
+        assert_eq!(r(Ask::Get, b"+OK\r\n"), "expected the answer to a read");
+    }
 }

@@ -3,7 +3,8 @@
 //! Storage commands are friendly: `set KEY VALUE` counts the bytes itself, and the value is the rest of
 //! the line. Everything else goes to the server word by word as it was typed.
 
-use super::{Protocol, protocol::write_resp};
+use super::Protocol;
+use crate::wire::command;
 
 /// The meaning of one typed line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +105,7 @@ fn resp(line: &str) -> Words {
         Ok(words) => {
             let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
             let mut bytes = Vec::new();
-            write_resp(&mut bytes, &words);
+            command::resp(&mut bytes, &words);
             Words::Send { bytes, reply: true }
         }
         Err(expected) => Words::Wrong(expected.to_owned()),

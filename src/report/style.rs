@@ -2,16 +2,13 @@
 
 use std::io::IsTerminal;
 
-/// Whether text may carry ANSI colours.
+/// Whether text may carry ANSI colours; by default it may not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
     colour: bool,
 }
 
 impl Style {
-    /// No colours, whatever happens: for files, pipes and tests.
-    pub const PLAIN: Style = Style { colour: false };
-
     /// Colours if standard output is a terminal and `NO_COLOR` is not set (see no-color.org).
     pub fn of_stdout() -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

@@ -200,14 +200,6 @@ impl Store {
         Batch { bytes, end: self.appended, position: self.progress.position }
     }
 
-    /// Gives a written batch's buffer back, to be filled again.
-    pub fn recycle(&mut self, mut batch: Batch) {
-        if self.unwritten.is_empty() && batch.bytes.capacity() > self.unwritten.capacity() {
-            batch.bytes.clear();
-            self.unwritten = batch.bytes;
-        }
-    }
-
     /// Takes over records that another replica shipped: those that continue the own position are applied
     /// and appended to the own log, known ones are skipped, the other's notes are ignored. Expects whole
     /// lines and whole groups, as [`super::LogFile::read_chunk`] gives them. Refuses a gap and anything

@@ -29,5 +29,5 @@ pub mod request;
 pub mod resp;
 
 pub use decoder::Decoder;
-pub use reply::{Reply, ReplyDecoder, ReplyError, ReplyStep};
+pub use reply::{Reply, ReplyDecoder, ReplyError, ReplyStep, Stats, Values};
 pub use request::{Call, Dialect, Failure, Form, Found, Request, RespVersion, Step, max_request};

@@ -1,10 +1,12 @@
 //! The client's side: replies, in either dialect, taken apart as they come in.
 //!
 //! A reply is found in two passes. The first only looks for its end; it remembers how far it came, so it
-//! goes over each byte once however the reply was cut into pieces. The second runs over the whole reply
-//! and borrows from it. Nothing is allocated from a number that the server announced.
+//! goes over each byte once however the reply was cut into pieces. The second says what the whole reply
+//! is and borrows from it. Only RESP arrays are allocated: values and statistics of memcached are lists
+//! that are taken apart as they are walked, so that a load generator pays for no reply but its bytes.
+//! Nothing is allocated from a number that the server announced.
 
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 
 use super::number;
 use super::request::{Dialect, Found};
@@ -24,16 +26,61 @@ pub enum Reply<'a> {
     Number(i128),
     /// memcached values, each with its key; the cas unique is 0 where it was not asked for. An answer
     /// that is nothing but `END` is an empty list of these.
-    Values(Vec<(&'a [u8], Found<'a>)>),
+    Values(Values<'a>),
     /// memcached statistics, names with values.
-    Stats(Vec<(&'a [u8], &'a [u8])>),
-    /// A RESP bulk string; `None` is null.
+    Stats(Stats<'a>),
+    /// A RESP bulk string; `None` is null, in either version.
     Bulk(Option<&'a [u8]>),
-    /// A RESP array; `None` is null.
+    /// A RESP array; `None` is null. Sets and pushes of RESP3 are arrays too, and so are its maps: keys
+    /// and values in turn.
     Array(Option<Vec<Reply<'a>>>),
 }
 
-impl Reply<'_> {
+/// The values of a memcached reply, each with its key, in the order of the reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Values<'a>(&'a [u8]);
+
+/// The statistics of a memcached reply, names with values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stats<'a>(&'a [u8]);
+
+impl<'a> Iterator for Values<'a> {
+    type Item = (&'a [u8], Found<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (line, rest) = split_line(self.0)?;
+        let ValueLine { key, flags, length, unique } = parse_value(line)?;
+        let (data, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        self.0 = rest.get(2..)?;
+        Some((key, Found { data, flags, unique }))
+    }
+}
+
+impl<'a> Iterator for Stats<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (line, rest) = split_line(self.0)?;
+        self.0 = rest;
+        let stat = line.strip_prefix(b"STAT ")?;
+        let end = memchr(b' ', stat).unwrap_or(stat.len());
+        Some((&stat[..end], stat.get(end + 1..).unwrap_or_default()))
+    }
+}
+
+impl<'a> Reply<'a> {
+    /// What a whole reply says, its length found by [`ReplyDecoder::measure`]. `None` for bytes that are
+    /// not exactly one reply.
+    pub fn of_whole(dialect: Dialect, whole: &'a [u8]) -> Option<Self> {
+        match dialect {
+            Dialect::Memcached => build_memcached(whole),
+            Dialect::Resp => match build_resp(whole, 0)? {
+                (reply, []) => Some(reply),
+                _ => None,
+            },
+        }
+    }
+
     /// Whether the server refused, or could not say how it ended.
     pub fn is_error(&self) -> bool {
         matches!(self, Reply::Error(_))
@@ -43,7 +90,8 @@ impl Reply<'_> {
     pub fn is_unknown(&self) -> bool {
         match self {
             Reply::Error(text) => {
-                text.starts_with(b"SERVER_ERROR timeout") || text.starts_with(b"TIMEOUT")
+                let says = |dialect: Dialect| *text == dialect.outcome_unknown();
+                says(Dialect::Memcached) || says(Dialect::Resp)
             }
             _ => false,
         }
@@ -57,7 +105,7 @@ pub enum ReplyError {
     #[error("expected a {dialect} reply, found {found:?}; does the server speak another protocol?")]
     Malformed {
         /// The protocol, in words.
-        dialect: &'static str,
+        dialect: Dialect,
         /// The beginning of what came.
         found: String,
     },
@@ -124,41 +172,45 @@ impl ReplyDecoder {
 
     /// Takes the reply at the front of `buf`.
     pub fn next<'a>(&mut self, buf: &'a [u8]) -> Result<ReplyStep<'a>, ReplyError> {
+        match self.measure(buf)? {
+            None => Ok(ReplyStep::NeedMore { at_least: self.needed.max(1) }),
+            Some(consumed) => match Reply::of_whole(self.dialect, &buf[..consumed]) {
+                Some(reply) => Ok(ReplyStep::Reply { reply, consumed }),
+                None => Err(self.malformed(buf)),
+            },
+        }
+    }
+
+    /// Only the length of the reply at the front of `buf`; `None` while it is not whole. For a caller
+    /// that goes on to read into the buffer until [`Reply::of_whole`] can have it.
+    pub fn measure(&mut self, buf: &[u8]) -> Result<Option<usize>, ReplyError> {
         if buf.len() < self.needed.max(1) {
-            return Ok(ReplyStep::NeedMore { at_least: self.needed.max(1) });
+            return Ok(None);
         }
         let scan = match self.dialect {
             Dialect::Memcached => self.scan_memcached(buf),
             Dialect::Resp => self.scan_resp(buf),
         };
-        let consumed = match scan {
-            Scan::End(end) if end <= self.most => end,
+        match scan {
+            Scan::End(end) if end <= self.most => {
+                (self.at, self.scanned, self.needed, self.depth) = (0, 0, 0, 0);
+                Ok(Some(end))
+            }
             Scan::NeedMore(at_least) if at_least <= self.most => {
                 self.needed = at_least;
-                return Ok(ReplyStep::NeedMore { at_least });
+                Ok(None)
             }
             Scan::End(_) | Scan::NeedMore(_) | Scan::TooLarge => {
-                return Err(ReplyError::TooLarge { most: self.most });
+                Err(ReplyError::TooLarge { most: self.most })
             }
-            Scan::Malformed => return Err(self.malformed(buf)),
-        };
-        let reply = match self.dialect {
-            Dialect::Memcached => build_memcached(&buf[..consumed]),
-            Dialect::Resp => build_resp(&buf[..consumed], 0).map(|(reply, _)| reply),
-        };
-        let reply = reply.ok_or_else(|| self.malformed(buf))?;
-        *self = Self::new(self.dialect, self.most);
-        Ok(ReplyStep::Reply { reply, consumed })
+            Scan::Malformed => Err(self.malformed(buf)),
+        }
     }
 
     fn malformed(&self, buf: &[u8]) -> ReplyError {
         let rest = buf.get(self.at..).unwrap_or_default();
         let found = String::from_utf8_lossy(&rest[..rest.len().min(40)]).into_owned();
-        let dialect = match self.dialect {
-            Dialect::Memcached => "memcached",
-            Dialect::Resp => "RESP",
-        };
-        ReplyError::Malformed { dialect, found }
+        ReplyError::Malformed { dialect: self.dialect, found }
     }
 
     fn scan_memcached(&mut self, buf: &[u8]) -> Scan {
@@ -168,13 +220,15 @@ impl ReplyDecoder {
                 Err(scan) => return scan,
             };
             let text = &buf[self.at..after];
-            if text.starts_with(b"VALUE ") {
+            // A list is of one kind: all of its lines begin as its first does.
+            let in_list = |kind: &[u8]| text.starts_with(kind) && buf.starts_with(kind);
+            if in_list(b"VALUE ") {
                 let Some(value) = parse_value(trim(text)) else { return Scan::Malformed };
                 match block_end(buf, after, value.length) {
                     Ok(end) => self.at = end,
                     Err(scan) => return scan,
                 }
-            } else if text.starts_with(b"STAT ") {
+            } else if in_list(b"STAT ") {
                 self.at = after;
             } else if self.at == 0 && text[0].is_ascii_alphanumeric()
                 || trim(text) == b"END"
@@ -196,18 +250,21 @@ impl ReplyDecoder {
             let text = trim(&buf[self.at..after]);
             let (kind, rest) = text.split_first().unwrap_or((&0, &[]));
             match (kind, number::canonical(rest)) {
-                (b'+' | b'-', _) | (b':', Some(_)) | (b'$' | b'*', Some(-1)) | (b'*', Some(0)) => {
-                    self.at = after;
+                (b'+' | b'-' | b'_' | b'#' | b',' | b'(', _)
+                | (b':', Some(_))
+                | (b'$' | b'*', Some(-1))
+                | (b'*' | b'%' | b'~' | b'>', Some(0)) => self.at = after,
+                (b'$' | b'=', Some(length @ 0..)) => {
+                    match block_end(buf, after, length.unsigned_abs()) {
+                        Ok(end) => self.at = end,
+                        Err(scan) => return scan,
+                    }
                 }
-                (b'$', Some(length @ 0..)) => match block_end(buf, after, length.unsigned_abs()) {
-                    Ok(end) => self.at = end,
-                    Err(scan) => return scan,
-                },
-                (b'*', Some(count @ 1..)) => {
+                (b'*' | b'%' | b'~' | b'>', Some(count @ 1..)) => {
                     if self.depth == MAX_DEPTH {
                         return Scan::Malformed;
                     }
-                    let Ok(count) = usize::try_from(count) else { return Scan::TooLarge };
+                    let Some(count) = elements(*kind, count) else { return Scan::TooLarge };
                     self.open[self.depth] = count;
                     self.depth += 1;
                     self.at = after;
@@ -265,11 +322,12 @@ struct ValueLine<'a> {
 }
 
 fn parse_value(text: &[u8]) -> Option<ValueLine<'_>> {
-    let mut words = text.split(|byte| *byte == b' ').skip(1);
-    let key = words.next()?;
-    let flags = u32::try_from(number::unsigned(words.next()?)?).ok()?;
-    let length = number::unsigned(words.next()?)?;
-    let unique = words.next().map_or(Some(0), number::unsigned)?;
+    let text = text.strip_prefix(b"VALUE ")?;
+    let (key, numbers) = text.split_at(memchr(b' ', text)?);
+    let mut numbers = numbers[1..].split(|byte| *byte == b' ').map(number::unsigned);
+    let flags = u32::try_from(numbers.next()??).ok()?;
+    let length = numbers.next()??;
+    let unique = numbers.next().unwrap_or(Some(0))?;
     Some(ValueLine { key, flags, length, unique })
 }
 
@@ -288,31 +346,28 @@ fn split_line(buf: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((trim(&buf[..end]), &buf[end + 1..]))
 }
 
-fn build_memcached(mut buf: &[u8]) -> Option<Reply<'_>> {
-    let mut values = Vec::new();
-    let mut stats = Vec::new();
-    loop {
-        let (line, rest) = split_line(buf)?;
-        buf = rest;
-        if line.starts_with(b"VALUE ") {
-            let ValueLine { key, flags, length, unique } = parse_value(line)?;
-            let (data, rest) = buf.split_at_checked(usize::try_from(length).ok()?)?;
-            values.push((key, Found { data, flags, unique }));
-            buf = rest.get(2..)?;
-        } else if let Some(stat) = line.strip_prefix(b"STAT ") {
-            let end = memchr(b' ', stat).unwrap_or(stat.len());
-            stats.push((&stat[..end], stat.get(end + 1..).unwrap_or_default()));
-        } else if is_error(line) {
-            return Some(Reply::Error(line)); // It may break off a list.
-        } else if line == b"END" {
-            let stats_only = values.is_empty() && !stats.is_empty();
-            return Some(if stats_only { Reply::Stats(stats) } else { Reply::Values(values) });
-        } else if line.first().is_some_and(u8::is_ascii_digit) {
-            // decr pads its number with spaces where the value was longer.
-            return number::unsigned(line.trim_ascii_end()).map(|n| Reply::Number(n.into()));
-        } else {
-            return Some(Reply::Status(line));
-        }
+/// How many elements an array, or what is like one, of this length has: a map has two for each.
+fn elements(kind: u8, count: i64) -> Option<usize> {
+    usize::try_from(count).ok()?.checked_mul(if kind == b'%' { 2 } else { 1 })
+}
+
+fn build_memcached(whole: &[u8]) -> Option<Reply<'_>> {
+    let body = whole.strip_suffix(b"\n")?;
+    let (values, stats) = (body.starts_with(b"VALUE "), body.starts_with(b"STAT "));
+    // Of a list the last line decides: an error may have broken it off.
+    let list = if values || stats { memrchr(b'\n', body)? + 1 } else { 0 };
+    let (list, line) = (&whole[..list], trim(&body[list..]));
+    if line == b"END" {
+        Some(if stats { Reply::Stats(Stats(list)) } else { Reply::Values(Values(list)) })
+    } else if is_error(line) {
+        Some(Reply::Error(line))
+    } else if values || stats {
+        None
+    } else if line.first().is_some_and(u8::is_ascii_digit) {
+        // decr pads its number with spaces where the value was longer.
+        number::unsigned(line.trim_ascii_end()).map(|n| Reply::Number(n.into()))
+    } else {
+        Some(Reply::Status(line))
     }
 }
 
@@ -321,10 +376,12 @@ fn build_resp(buf: &[u8], depth: usize) -> Option<(Reply<'_>, &[u8])> {
     let (line, mut rest) = split_line(buf)?;
     let (kind, text) = line.split_first()?;
     let reply = match kind {
-        b'+' => Reply::Status(text),
+        // Booleans, doubles and big numbers of RESP3 are left as they are written.
+        b'+' | b'#' | b',' | b'(' => Reply::Status(text),
         b'-' => Reply::Error(text),
+        b'_' => Reply::Bulk(None),
         b':' => Reply::Number(number::canonical(text)?.into()),
-        b'$' => match number::canonical(text)? {
+        b'$' | b'=' => match number::canonical(text)? {
             -1 => Reply::Bulk(None),
             length => {
                 let (data, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
@@ -332,11 +389,13 @@ fn build_resp(buf: &[u8], depth: usize) -> Option<(Reply<'_>, &[u8])> {
                 Reply::Bulk(Some(data))
             }
         },
-        b'*' if depth < MAX_DEPTH => match number::canonical(text)? {
+        b'*' | b'%' | b'~' | b'>' => match number::canonical(text)? {
             -1 => Reply::Array(None),
+            // At the greatest depth only an empty array is a leaf.
+            1.. if depth == MAX_DEPTH => return None,
             count => {
                 let mut list = Vec::new();
-                for _ in 0..count {
+                for _ in 0..elements(*kind, count)? {
                     let (item, after) = build_resp(rest, depth + 1)?;
                     list.push(item);
                     rest = after;
@@ -344,9 +403,6 @@ fn build_resp(buf: &[u8], depth: usize) -> Option<(Reply<'_>, &[u8])> {
                 Reply::Array(Some(list))
             }
         },
-        // An empty array at the greatest depth is a leaf.
-        b'*' if text == b"0" => Reply::Array(Some(Vec::new())),
-        b'*' if text == b"-1" => Reply::Array(None),
         _ => return None,
     };
     Some((reply, rest))

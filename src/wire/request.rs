@@ -8,7 +8,8 @@
 //! Writing replies allocates nothing but room in the caller's buffer.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
 
 use super::number;
 use crate::base::limits::MAX_LINE;
@@ -26,9 +27,10 @@ pub fn max_request(limits: &Limits) -> usize {
 }
 
 /// The protocol that a client speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// The memcached text protocol.
+    #[default]
     Memcached,
     /// RESP, the protocol of redis: version 2, and version 3 for clients that ask for it.
     Resp,
@@ -38,6 +40,36 @@ impl Dialect {
     /// The dialect of a connection that begins with this byte: `*` is RESP, all else memcached.
     pub fn of_first_byte(byte: u8) -> Self {
         if byte == b'*' { Self::Resp } else { Self::Memcached }
+    }
+
+    /// The error line, without RESP's `-`, that says that a write was ordered and its outcome is not
+    /// known. Servers write exactly this and clients look for exactly this.
+    pub fn outcome_unknown(self) -> &'static [u8] {
+        match self {
+            Self::Memcached => b"SERVER_ERROR timeout, outcome unknown",
+            Self::Resp => b"TIMEOUT outcome unknown",
+        }
+    }
+}
+
+impl FromStr for Dialect {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "memcached" => Ok(Self::Memcached),
+            "resp" => Ok(Self::Resp),
+            _ => Err("expected memcached or resp".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memcached => "memcached",
+            Self::Resp => "resp",
+        })
     }
 }
 
@@ -322,11 +354,12 @@ impl Form {
             return;
         }
         match (self.dialect(), failure) {
-            (Dialect::Memcached, Failure::OutcomeUnknown) => {
-                out.extend_from_slice(b"SERVER_ERROR timeout, outcome unknown\r\n");
-            }
-            (Dialect::Resp, Failure::OutcomeUnknown) => {
-                out.extend_from_slice(b"-TIMEOUT outcome unknown\r\n");
+            (dialect, Failure::OutcomeUnknown) => {
+                if dialect == Dialect::Resp {
+                    out.push(b'-');
+                }
+                out.extend_from_slice(dialect.outcome_unknown());
+                out.extend_from_slice(b"\r\n");
             }
             (Dialect::Memcached, Failure::Refused(why)) => one_line(out, b"SERVER_ERROR ", why),
             (Dialect::Resp, Failure::Refused(why)) => one_line(out, b"-ERR ", why),

@@ -79,9 +79,7 @@ pub fn execute(store: &mut Store, op: &Op, at: u64) -> Outcome {
 
 /// Writes what there is to write.
 pub fn write<D: Disk>(store: &mut Store, log: &mut LogFile<D>) {
-    let batch = store.take_unwritten();
-    log.write(&batch).expect("the disk takes it");
-    store.recycle(batch);
+    log.write(&store.take_unwritten()).expect("the disk takes it");
 }
 
 /// All that a store holds, fit to compare.
