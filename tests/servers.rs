@@ -220,7 +220,11 @@ fn a_torn_tail_is_cut_off_and_a_damaged_middle_refused() {
 
 #[test]
 fn wrong_usage_is_one_line_and_64() {
-    assert_refused(&["--consistency=strict"], 64, &["eventual", "sequential", "invalid value 'strict'"]);
+    assert_refused(
+        &["--consistency=strict"],
+        64,
+        &["eventual", "sequential", "invalid value 'strict'"],
+    );
     assert_refused(&["--consistency=causal"], 64, &["causal", "not built"]);
     assert_refused(&["--consistency=linearizable"], 64, &["linearizable", "not built"]);
     assert_refused(&[], 64, &["--consistency"]);
