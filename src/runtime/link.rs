@@ -133,16 +133,23 @@ impl Link {
 
     /// Sends what has gathered, unless the peer still owes an answer: its arrival brings a flush of all that
     /// gathers until then. `false` when that is left to happen.
-    pub(super) fn flush_unless_busy(&self) -> bool {
+    ///
+    /// With `asks`, what is sent is a client's write, which the peer will answer; acknowledgements and the
+    /// like nobody answers, and nothing waits behind them.
+    pub(super) fn flush_unless_busy(&self, asks: bool) -> bool {
         if lock(&self.queue).frames.is_empty() {
             return true;
         }
         // Set before the frames leave, so that an answer can only clear it afterwards.
-        if self.unanswered.swap(true, Ordering::SeqCst) {
-            return false;
+        let busy = if asks {
+            self.unanswered.swap(true, Ordering::SeqCst)
+        } else {
+            self.unanswered.load(Ordering::SeqCst)
+        };
+        if !busy {
+            self.flush();
         }
-        self.flush();
-        true
+        !busy
     }
 
     /// Bytes have come from the peer, of a frame that may take long to come whole.

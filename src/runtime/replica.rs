@@ -160,11 +160,10 @@ impl Replica {
         f(&mut lock(&self.node));
     }
 
-    /// Gives the node an input and carries out what follows from it. Links are flushed beginning with
-    /// `first`, which is whoever waits for the effects.
+    /// Gives the node an input and carries out what follows from it.
     pub(super) fn drive<R>(
         &self,
-        first: Option<ReplicaId>,
+        source: Source,
         input: impl FnOnce(&mut Node<Ticket>, Now) -> R,
     ) -> R {
         let mut node = lock(&self.node);
@@ -209,16 +208,17 @@ impl Replica {
         if let Err(why) = &rest.early {
             self.fail(why);
         }
-        self.carry_out(first, rest);
+        self.carry_out(source, rest);
         result
     }
 
-    fn carry_out(&self, first: Option<ReplicaId>, mut rest: Rest) {
-        if let Some(peer) = first {
+    fn carry_out(&self, source: Source, mut rest: Rest) {
+        // The peer that has just spoken is the one that waits, so it comes first.
+        if let Source::Link(peer) = source {
             self.link(peer).flush();
         }
-        for peer in self.peers().filter(|peer| Some(*peer) != first) {
-            if !self.link(peer).flush_unless_busy() {
+        for peer in self.peers().filter(|peer| Source::Link(*peer) != source) {
+            if !self.link(peer).flush_unless_busy(source == Source::Client) {
                 // Normally the answer is here before that.
                 let latest = self.clock.now().since_start + GATHER_AT_MOST;
                 rest.deadline = Some(rest.deadline.map_or(latest, |at| at.min(latest)));
@@ -231,7 +231,7 @@ impl Replica {
         if rest.installing
             && let Some(installed) = self.disk.take_installed()
         {
-            self.drive(None, |node, now| match installed {
+            self.drive(Source::Own, |node, now| match installed {
                 Ok(installed) => node.installed(now, installed),
                 Err(why) => node.install_failed(&why),
             });
@@ -285,7 +285,7 @@ impl Replica {
         let mut accepted = 0;
         let mut left = ops.drain(..).peekable();
         let refusal = loop {
-            let refused = self.drive(None, |node, now| {
+            let refused = self.drive(Source::Client, |node, now| {
                 while left.peek().is_some() {
                     // Looked at first, so that a write that may still be accepted is not given away.
                     if let Some(refusal) = node.not_live() {
@@ -351,7 +351,7 @@ impl Replica {
 
     /// A connection to `peer` has come up. Gives the number of its session.
     pub(super) fn connected(&self, peer: ReplicaId, stream: &Arc<TcpStream>) -> u64 {
-        let session = self.drive(Some(peer), |node, now| {
+        let session = self.drive(Source::Link(peer), |node, now| {
             node.disconnected(peer);
             let session = self.link(peer).attach(Arc::clone(stream));
             node.connected(now, peer);
@@ -364,7 +364,7 @@ impl Replica {
     /// Frames have come on a session. `false` when the session is over.
     pub(super) fn receive(&self, peer: ReplicaId, session: u64, frames: &mut Vec<Frame>) -> bool {
         self.link(peer).heard();
-        self.drive(Some(peer), |node, now| {
+        self.drive(Source::Link(peer), |node, now| {
             if !self.link(peer).is_current(session) {
                 return false;
             }
@@ -380,7 +380,7 @@ impl Replica {
         if self.link(peer).detach(session) && !self.stopping() {
             info!("replica {}: lost the link to replica {peer}", self.id);
         }
-        self.drive(None, |node, _| {
+        self.drive(Source::Own, |node, _| {
             if !self.link(peer).is_connected() {
                 node.disconnected(peer);
             }
@@ -390,7 +390,7 @@ impl Replica {
     /// The body of the timer thread: deliveries that were delayed, heartbeats, silent links.
     pub(super) fn run_timer(&self) {
         while !self.stopping() {
-            self.drive(None, |_, _| ());
+            self.drive(Source::Own, |_, _| ());
             for peer in self.peers() {
                 self.link(peer).flush();
             }
@@ -442,6 +442,17 @@ const GATHER_AT_MOST: Duration = Duration::from_millis(1);
 
 /// The longest the timer sleeps, whatever the deadlines.
 const MAX_SLEEP: Duration = Duration::from_millis(250);
+
+/// Where an input comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A client's write.
+    Client,
+    /// Frames from this peer.
+    Link(ReplicaId),
+    /// The replica's own timer and disk.
+    Own,
+}
 
 /// What is left to do when the lock is released.
 struct Rest {
