@@ -22,8 +22,9 @@
 //! With *n* replicas: n-1 messages and (n-1)² acknowledgements a write (2 and 4 for three replicas), and two
 //! hops until the origin delivers. Acknowledgements are cumulative, one for all messages that came in one
 //! batch, and those that no client waits for gather for [`ACK_TOGETHER`], so under load their number
-//! shrinks; the other replicas deliver that much later than the origin. One absent replica stops all deliveries: this is
-//! total-order broadcast, not consensus. Memory is bounded by the backlog of each replica.
+//! shrinks; the other replicas deliver that much later than the origin. One absent replica stops all
+//! deliveries: this is total-order broadcast, not consensus. Memory is bounded by the backlog of each
+//! replica.
 //!
 //! # Lost links, lost memories
 //!
@@ -41,9 +42,9 @@
 //!
 //! Then it is *live*, in a new incarnation. Its acknowledgements of an earlier life still count, and safely
 //! so: a peer that could deliver by them had delivered the message, or held it, when it said `Synced`; and
-//! an acknowledgement of a message that the peer did not hold then is struck off. A message is delivered only when all had acknowledged it, so
-//! the delivered messages of all replicas are prefixes of one sequence, and one surviving copy of the
-//! longest is enough. The rule 'from every peer' costs availability only where two replicas are away.
+//! an acknowledgement of a message that the peer did not hold then is struck off. A message is delivered
+//! only when all had acknowledged it, so the delivered messages of all replicas are prefixes of one
+//! sequence, and one surviving copy of the longest is enough. The rule 'from every peer' costs availability only where two replicas are away.
 //!
 //! Source: L. Lamport, *Time, Clocks, and the Ordering of Events in a Distributed System*, CACM 1978, with the
 //! acknowledgements counted a message instead of compared with the latest from each process.
