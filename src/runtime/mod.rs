@@ -2,8 +2,8 @@
 //!
 //! Each replica has a client-port thread and a broadcast-port thread. Their children are the sessions (one
 //! a client), the links (one a peer, reading), and for what must wait: a writer thread a link (for a
-//! peer that takes no data), a disk thread (syncs), one for compaction, and a timer. See [`replica`] for how they
-//! share the node.
+//! peer that takes no data), a disk thread (syncs), one for compaction, and a timer. `replica.rs` tells how
+//! they share the node.
 
 mod broadcast_port;
 mod client_port;

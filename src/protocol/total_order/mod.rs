@@ -21,7 +21,7 @@
 //!
 //! With *n* replicas: n-1 messages and (n-1)² acknowledgements a write (2 and 4 for three replicas), and two
 //! hops until the origin delivers. Acknowledgements are cumulative, one for all messages that came in one
-//! batch, and those that no client waits for gather for [`ACK_TOGETHER`], so under load their number
+//! batch, and those that no client waits for gather for a millisecond, so under load their number
 //! shrinks; the other replicas deliver that much later than the origin. One absent replica stops all
 //! deliveries: this is total-order broadcast, not consensus. Memory is bounded by the backlog of each
 //! replica.
