@@ -152,7 +152,8 @@ pub struct Status {
 /// One replica's share in a protocol.
 ///
 /// Inputs may come in any number before [`Protocol::finish`], which yields what the batch as a whole
-/// gives rise to: acknowledgements, and then by [`Protocol::deliver`] deliveries. So batching is natural, and costs nothing when idle.
+/// gives rise to: acknowledgements, and then by [`Protocol::deliver`] deliveries. So batching is natural, and
+/// costs nothing when idle.
 pub trait Protocol: Send {
     /// A link to `peer` has come up; whatever an earlier link carried is gone.
     fn connected(&mut self, peer: ReplicaId, fx: &mut Effects);

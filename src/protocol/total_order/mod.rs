@@ -44,7 +44,8 @@
 //! so: a peer that could deliver by them had delivered the message, or held it, when it said `Synced`; and
 //! an acknowledgement of a message that the peer did not hold then is struck off. A message is delivered
 //! only when all had acknowledged it, so the delivered messages of all replicas are prefixes of one
-//! sequence, and one surviving copy of the longest is enough. The rule 'from every peer' costs availability only where two replicas are away.
+//! sequence, and one surviving copy of the longest is enough. The rule 'from every peer' costs availability
+//! only where two replicas are away.
 //!
 //! Source: L. Lamport, *Time, Clocks, and the Ordering of Events in a Distributed System*, CACM 1978, with the
 //! acknowledgements counted a message instead of compared with the latest from each process.
