@@ -9,6 +9,7 @@
 //!    [`Reply::after`]: a replica never answers for what its disk does not hold.
 
 mod catch_up;
+pub mod log;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,6 +19,8 @@ use crate::protocol::{Effects, Event, Mode, Protocol, Recovered, Refusal, ReplyA
 use crate::storage::{Batch, Store};
 use crate::wire::peer::{Fetch, Frame};
 use catch_up::Transfer;
+
+pub use log::{InstallResult, NodeLog};
 
 /// How often a replica says something on an idle link.
 pub const HEARTBEAT: Duration = Duration::from_millis(500);

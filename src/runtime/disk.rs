@@ -17,11 +17,8 @@ use super::replica::Replica;
 use super::slot::Ticket;
 use super::sync::{lock, wait_for};
 use super::{Opened, Settings, SyncPolicy};
-use crate::node::{InstallStep, LogWrite, Reply};
-use crate::storage::{
-    self, Compacted, Compaction, Finish, Handle, Install, Installed, LogFile, RealDisk,
-    StorageError,
-};
+use crate::node::{InstallResult, LogWrite, NodeLog, Reply};
+use crate::storage::{self, Compacted, Compaction, Finish, Handle, RealDisk, StorageError};
 use crate::wire::peer::{Chunk, Fetch, Message};
 
 /// How long after a write `--sync batch` syncs it.
@@ -41,16 +38,14 @@ struct Queue {
 }
 
 struct File {
-    log: LogFile<RealDisk>,
-    install: Option<Install<RealDisk>>,
-    /// A state that has been installed; the node is to be told.
-    installed: Option<Result<Installed, String>>,
+    log: NodeLog<RealDisk>,
+    /// How an installation has ended; the node is to be told.
+    installed: Option<InstallResult>,
 }
 
 /// The disk side of one replica.
 pub(super) struct Disk {
     policy: SyncPolicy,
-    hash_seed: u64,
     queue: Mutex<Queue>,
     file: Mutex<File>,
     /// The log offset up to which all is in the file.
@@ -85,13 +80,13 @@ pub(super) fn open(folder: &Path, settings: &Settings) -> Result<Opened, Storage
         }
     }
     let position = opened.store.position();
+    let log = NodeLog::new(opened.log, settings.hash_seed);
     let disk = Disk {
         policy: settings.sync,
-        hash_seed: settings.hash_seed,
         queue: Mutex::default(),
-        written: AtomicU64::new(opened.log.written()),
+        written: AtomicU64::new(log.file.written()),
         durable: AtomicU64::new(position),
-        file: Mutex::new(File { log: opened.log, install: None, installed: None }),
+        file: Mutex::new(File { log, installed: None }),
         deferred: Mutex::default(),
         changed: Condvar::new(),
         dirty: AtomicBool::new(false),
@@ -137,14 +132,18 @@ impl Disk {
         }
         self.check()?;
         for write in writes {
-            if let Err(error) = file.carry_out(write, self.hash_seed) {
-                let _ = self.failed.set(error.to_string());
-                return self.check();
+            match file.log.carry_out(write) {
+                Ok(None) => {}
+                Ok(ended) => file.installed = ended,
+                Err(error) => {
+                    let _ = self.failed.set(error.to_string());
+                    return self.check();
+                }
             }
         }
-        self.written.store(file.log.written(), Ordering::Release);
+        self.written.store(file.log.file.written(), Ordering::Release);
         if self.policy != SyncPolicy::Always {
-            self.durable.store(file.log.position(), Ordering::Release);
+            self.durable.store(file.log.file.position(), Ordering::Release);
         }
         drop(file);
         if self.policy != SyncPolicy::Os && !self.dirty.swap(true, Ordering::AcqRel) {
@@ -176,7 +175,7 @@ impl Disk {
     }
 
     /// A state that has been installed since the last call.
-    pub(super) fn take_installed(&self) -> Option<Result<Installed, String>> {
+    pub(super) fn take_installed(&self) -> Option<InstallResult> {
         lock(&self.file).installed.take()
     }
 
@@ -208,7 +207,7 @@ impl Disk {
         self.check()?;
         let (handle, written, position) = {
             let file = lock(&self.file);
-            (file.log.sync_handle(), file.log.written(), file.log.position())
+            (file.log.file.sync_handle(), file.log.file.written(), file.log.file.position())
         };
         if let Err(error) = handle.sync() {
             let _ = self.failed.set(format!("cannot sync the store: {error}"));
@@ -229,31 +228,7 @@ impl Disk {
 
     /// The part of the file that a peer asks for.
     pub(super) fn read_chunk(&self, fetch: Fetch) -> Result<Chunk, StorageError> {
-        let file = lock(&self.file);
-        let read = |generation, offset| file.log.read_chunk(generation, offset, CHUNK_SIZE);
-        if fetch.generation != 0
-            && let Some(chunk) = read(fetch.generation, fetch.offset)?
-        {
-            return Ok(Chunk {
-                generation: fetch.generation,
-                next: chunk.next,
-                first: false,
-                full: false,
-                end: chunk.end,
-                lines: chunk.bytes,
-            });
-        }
-        let located = file.log.locate(fetch.after);
-        let chunk = read(located.generation, located.offset)?;
-        let (lines, next, end) = chunk.map_or((Vec::new(), 0, true), |c| (c.bytes, c.next, c.end));
-        Ok(Chunk {
-            generation: located.generation,
-            next,
-            first: true,
-            full: located.full,
-            end,
-            lines,
-        })
+        lock(&self.file).log.read_chunk(fetch, CHUNK_SIZE)
     }
 
     /// The last write and the last sync. A disk that failed before has been reported and is left alone.
@@ -265,48 +240,6 @@ impl Disk {
         if let Err(why) = result {
             warn!("the store could not be closed in order: {why}");
         }
-    }
-}
-
-impl File {
-    fn carry_out(&mut self, write: LogWrite, hash_seed: u64) -> Result<(), StorageError> {
-        match write {
-            LogWrite::Append(batch) => self.log.write(&batch)?,
-            LogWrite::Install(InstallStep::Begin) => {
-                self.install = Some(Install::begin(&mut self.log, hash_seed)?);
-            }
-            LogWrite::Install(InstallStep::Abandon) => self.install = None,
-            LogWrite::Install(InstallStep::Lines(lines)) => {
-                if let Some(install) = &mut self.install {
-                    let taken = install.absorb(&lines);
-                    self.settle(taken.map(|()| None))?;
-                }
-            }
-            LogWrite::Install(InstallStep::Finish { incarnation, pending }) => {
-                if let Some(install) = self.install.take() {
-                    let pending: Vec<_> = pending.iter().map(|(ts, b)| (*ts, &b[..])).collect();
-                    let finished = install.finish(&mut self.log, incarnation, &pending);
-                    self.settle(finished.map(Some))?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells what is wrong with the peer's state from what is wrong with the own disk.
-    fn settle(
-        &mut self,
-        result: Result<Option<Installed>, StorageError>,
-    ) -> Result<(), StorageError> {
-        match result {
-            Ok(installed) => self.installed = installed.map(Ok),
-            Err(error @ (StorageError::Shipped { .. } | StorageError::Older { .. })) => {
-                self.install = None;
-                self.installed = Some(Err(error.to_string()));
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(())
     }
 }
 
@@ -375,10 +308,10 @@ impl Replica {
     fn compact(&self) -> Result<(), StorageError> {
         let compaction = {
             let mut file = lock(&self.disk.file);
-            if file.install.is_some() {
+            if file.log.is_installing() {
                 return Ok(());
             }
-            file.log.begin_compaction()?
+            file.log.file.begin_compaction()?
         };
         self.tend(|node| node.store_mut().compaction_started());
         let result = self.finish_compaction(compaction);
@@ -399,9 +332,9 @@ impl Replica {
             }
             // The new file must not show before the old one holds all that it was judged by.
             self.write_through(u64::MAX);
-            let len = lock(&self.disk.file).log.len();
+            let len = lock(&self.disk.file).log.file.len();
             compaction.catch_up(len)?;
-            match lock(&self.disk.file).log.finish_compaction(compaction)? {
+            match lock(&self.disk.file).log.file.finish_compaction(compaction)? {
                 Finish::Done(compacted) => return Ok(compacted),
                 Finish::NotYet(again) => compaction = again,
             }

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use consistency_lab::base::{Now, Op, Outcome, ReplicaId};
-use consistency_lab::node::{InstallStep, LogWrite, Node};
+use consistency_lab::node::{LogWrite, Node, NodeLog};
 use consistency_lab::protocol::{self, Backlog, Mode, Recovered, Refusal, ReplyAt, Setup};
-use consistency_lab::storage::{self, Install, Installed, LogFile, MemDisk};
-use consistency_lab::wire::peer::{Chunk, Fetch, Frame, Message};
+use consistency_lab::storage::{self, MemDisk};
+use consistency_lab::wire::peer::{Frame, Message};
 
 /// What happened, for whoever prints or checks it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,10 +24,12 @@ pub enum Seen {
     Cut(usize, usize, String),
 }
 
+/// Small, so that transfers take several chunks.
+const CHUNK_SIZE: usize = 100;
+
 struct Replica {
     node: Node<u64>,
-    log: LogFile<MemDisk>,
-    install: Option<Install<MemDisk>>,
+    log: NodeLog<MemDisk>,
 }
 
 /// Replicas, their disks, and the links between them.
@@ -96,7 +98,7 @@ impl Cluster {
         self.next_life += 1;
         let build = self.mode.build.expect("a mode that is built");
         let node = Node::new(self.mode, build, setup, opened.store, pending.collect());
-        self.running[i] = Some(Replica { node, log: opened.log, install: None });
+        self.running[i] = Some(Replica { node, log: NodeLog::new(opened.log, 7) });
         self.drive(i, |_, _| ());
     }
 
@@ -280,11 +282,12 @@ impl Cluster {
             if let LogWrite::Append(batch) = &write {
                 self.largest_batch = self.largest_batch.max(batch.bytes.len());
             }
-            installed = replica.write(write).or(installed);
+            let ended = replica.log.carry_out(write).expect("a disk that works");
+            installed = ended.map(|state| state.expect("intact lines")).or(installed);
         }
         if self.synced {
             use consistency_lab::storage::Handle;
-            replica.log.sync_handle().sync().expect("a disk that syncs");
+            replica.log.file.sync_handle().sync().expect("a disk that syncs");
         }
         for peer in (0..self.n).map(ReplicaId).filter(|peer| peer.index() != i) {
             let bytes = std::mem::take(replica.node.frames_mut(peer));
@@ -297,7 +300,8 @@ impl Cluster {
             }
         }
         for (peer, fetch) in serve {
-            let chunk = Frame::Chunk(replica.chunk(fetch));
+            let chunk =
+                Frame::Chunk(replica.log.read_chunk(fetch, CHUNK_SIZE).expect("a disk that works"));
             self.seen.push(Seen::Sent(i, peer.index(), chunk.clone()));
             self.wires.entry((i, peer.index())).or_default().push_back(chunk);
         }
@@ -311,52 +315,6 @@ impl Cluster {
             self.seen.push(Seen::Cut(i, peer.index(), why));
             self.cut(i, peer.index());
         }
-    }
-}
-
-impl Replica {
-    fn write(&mut self, write: LogWrite) -> Option<Installed> {
-        match write {
-            LogWrite::Append(batch) => self.log.write(&batch).expect("a disk that works"),
-            LogWrite::Install(InstallStep::Begin) => {
-                self.install = Some(Install::begin(&mut self.log, 7).expect("a disk that works"));
-            }
-            LogWrite::Install(InstallStep::Abandon) => self.install = None,
-            LogWrite::Install(InstallStep::Lines(lines)) => {
-                let install = self.install.as_mut().expect("an installation");
-                install.absorb(&lines).expect("intact lines");
-            }
-            LogWrite::Install(InstallStep::Finish { incarnation, pending }) => {
-                let install = self.install.take().expect("an installation");
-                let pending: Vec<_> = pending.iter().map(|(ts, b)| (*ts, &b[..])).collect();
-                let finished = install.finish(&mut self.log, incarnation, &pending);
-                return Some(finished.expect("a disk that works"));
-            }
-        }
-        None
-    }
-
-    /// Small chunks, so that transfers take several.
-    fn chunk(&self, fetch: Fetch) -> Chunk {
-        let read = |generation, offset| {
-            self.log.read_chunk(generation, offset, 100).expect("a disk that works")
-        };
-        let chunk = |c: storage::Chunk, generation, first, full| Chunk {
-            generation,
-            next: c.next,
-            first,
-            full,
-            end: c.end,
-            lines: c.bytes,
-        };
-        if fetch.generation != 0
-            && let Some(found) = read(fetch.generation, fetch.offset)
-        {
-            return chunk(found, fetch.generation, false, false);
-        }
-        let at = self.log.locate(fetch.after);
-        let found = read(at.generation, at.offset).expect("the present generation");
-        chunk(found, at.generation, true, at.full)
     }
 }
 
