@@ -7,6 +7,8 @@
 //! runtime      client port, broadcast port, links, sessions: threads and sockets
 //! client       blocking clients
 //! node         one replica: protocol + storage + pending requests
+//! check        the checkers: one file a consistency model
+//! history      recorded histories; readers and writers, one file a format
 //! storage      storage.txt, the table in memory, the Disk trait and the real disk
 //! protocol     the pure machines, one file a protocol, and the one list of modes
 //! wire         memcached text, RESP, peer frames: bytes <-> messages, no I/O
@@ -19,8 +21,12 @@
 #[deny(clippy::disallowed_methods, clippy::iter_over_hash_type)]
 pub mod base;
 pub mod bench;
+#[deny(clippy::disallowed_methods, clippy::iter_over_hash_type)]
+pub mod check;
 pub mod cli;
 pub mod client;
+#[deny(clippy::disallowed_methods, clippy::iter_over_hash_type)]
+pub mod history;
 pub mod labs;
 #[deny(clippy::disallowed_methods, clippy::iter_over_hash_type)]
 pub mod node;
