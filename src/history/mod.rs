@@ -19,10 +19,13 @@
 //! effect. A read that did not end `Ok` says nothing. All models here use these rules.
 
 mod build;
+pub mod jsonl;
+mod text;
 
 use crate::base::ReplicaId;
 
 pub use build::{BuildError, Builder, Completion, Invocation, Told};
+pub use text::text_of;
 
 /// A sequential client, an index into [`History::processes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
