@@ -4,6 +4,7 @@
 //! cli          arguments as typed -> built configuration; one file a command
 //! labs         one folder or file a lab
 //! bench report load generation; results, one file an output format
+//! view         recorded histories as pages for a browser
 //! runtime      client port, broadcast port, links, sessions: threads and sockets
 //! client       blocking clients
 //! node         one replica: protocol + storage + pending requests
@@ -36,5 +37,6 @@ pub mod report;
 pub mod runtime;
 #[deny(clippy::disallowed_methods, clippy::iter_over_hash_type)]
 pub mod storage;
+pub mod view;
 #[deny(clippy::disallowed_methods, clippy::iter_over_hash_type)]
 pub mod wire;
