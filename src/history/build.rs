@@ -98,6 +98,11 @@ impl Builder {
         &mut self.history
     }
 
+    /// The history so far.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
     /// The number of a key.
     pub fn key(&mut self, text: &str) -> KeyId {
         KeyId(self.history.keys.id(text))

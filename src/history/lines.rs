@@ -60,11 +60,6 @@ impl<'r> Lines<'r> {
         Self { input, file, limit, number: 0, offset: 0, taken: 0, spill: Vec::new() }
     }
 
-    /// The number of the current line.
-    pub fn number(&self) -> u64 {
-        self.number
-    }
-
     /// The next line, if there is one.
     pub fn next(&mut self) -> Result<Option<Line<'_>>, ReadError> {
         self.input.consume(self.taken);

@@ -18,12 +18,24 @@
 //! behind what its process did before it, and before nothing. `Fail` means that it has definitely had no
 //! effect. A read that did not end `Ok` says nothing. All models here use these rules.
 
+mod agree;
 mod build;
+pub mod dbcop;
 mod deliveries;
+pub mod edn;
+pub mod elle;
 mod error;
+pub mod events;
+pub mod formats;
+mod forms;
+mod jepsen;
 pub mod jsonl;
 mod lines;
+pub mod log;
 mod names;
+mod nemesis;
+pub mod shiviz;
+mod term;
 mod text;
 
 use crate::base::ReplicaId;
