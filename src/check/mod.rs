@@ -7,7 +7,11 @@
 //! All of them take unknown outcomes as [`crate::history`] defines them. Checkers are pure: what time it is,
 //! and so whether the budget is spent, they ask the [`Budget`] that they are given.
 
+pub mod causal;
+pub mod order;
+pub mod pram;
 pub mod reads_from;
+pub mod session;
 pub mod spec;
 
 use crate::history::{History, KeyId, OpId, ValueId};
