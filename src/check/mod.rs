@@ -8,11 +8,13 @@
 //! and so whether the budget is spent, they ask the [`Budget`] that they are given.
 
 pub mod causal;
+pub mod convergent;
 pub mod order;
 pub mod pram;
 pub mod reads_from;
 pub mod session;
 pub mod spec;
+pub mod staleness;
 
 use crate::history::{History, KeyId, OpId, ValueId};
 

@@ -137,7 +137,7 @@ impl Conflicts<'_> {
 
     fn check_read(&self, past: &mut Past, read: u32, wants_edges: bool) -> Result<(), Halt> {
         past.reads += 1;
-        if past.reads % READS_PER_LOOK == 0 && self.budget.is_spent() {
+        if past.reads.is_multiple_of(READS_PER_LOOK) && self.budget.is_spent() {
             return Err(Halt::Budget);
         }
         let trace = self.trace;
@@ -218,7 +218,7 @@ impl Conflicts<'_> {
         };
         let mut search = Search::new(self.trace.len());
         for place in 0..self.trace.len() as u32 {
-            if place % READS_PER_LOOK == 0 && self.budget.is_spent() {
+            if place.is_multiple_of(READS_PER_LOOK) && self.budget.is_spent() {
                 return Err(Halt::Budget);
             }
             let Some(cycle) = search.from(place, predecessors, |_| {}) else { continue };
