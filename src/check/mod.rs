@@ -7,8 +7,14 @@
 //! All of them take unknown outcomes as [`crate::history`] defines them. Checkers are pure: what time it is,
 //! and so whether the budget is spent, they ask the [`Budget`] that they are given.
 
+pub mod causal;
+pub mod convergent;
+pub mod order;
+pub mod pram;
 pub mod reads_from;
+pub mod session;
 pub mod spec;
+pub mod staleness;
 
 use crate::history::{History, KeyId, OpId, ValueId};
 
