@@ -174,7 +174,7 @@ impl<'a> Head<'a> {
                 Some('{' | '[' | '(') => &rest[1..],
                 Some(';') => rest.split_once('\n').map_or("", |(_, behind)| behind),
                 Some('#') => {
-                    let bracket = rest.find(['{', '[', '(']).unwrap_or(rest.len());
+                    let Some(bracket) = rest.find(['{', '[', '(']) else { return false };
                     &rest[bracket..]
                 }
                 Some(':' | ']' | ')') => return true,

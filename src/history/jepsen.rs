@@ -250,25 +250,21 @@ impl Recorder {
         place: &dyn Fn() -> Place,
     ) -> Result<(Action, Option<ValueId>), ReadError> {
         let value = value.filter(|value| **value != Term::Nil);
-        let id = value.map(|value| self.builder.value(Some(&text(value))));
-        let missing = |expected: &str| match (id, open) {
-            (Some(id), _) => Ok(id),
-            // Nothing is told, and the caller sees that.
-            (None, Some(_)) => Ok(ValueId::NIL),
-            (None, None) => Err(malformed(place, expected, value)),
-        };
-        let action = match (f, open) {
-            ("", Some(Action::Read(_))) | ("read" | "get" | "r", _) => {
-                Action::Read(id.unwrap_or(ValueId::NIL))
-            }
-            ("write" | "put" | "set" | "w", _) => Action::Write(id.unwrap_or(ValueId::NIL)),
+        let id =
+            |recorder: &mut Self| value.map(|value| recorder.builder.value(Some(&text(value))));
+        let (make, missing): (fn(ValueId) -> Action, _) = match (f, open) {
+            ("", Some(Action::Read(_))) | ("read" | "get" | "r", _) => (Action::Read, None),
+            ("write" | "put" | "set" | "w", _) => (Action::Write, None),
+            ("append", open) => (Action::Append, Some(open)),
             ("delete" | "del", _) => return Ok((Action::Write(ValueId::NIL), None)),
-            ("append", _) => Action::Append(missing("the text to append as `value`")?),
             ("cas" | "compare-and-set", _) => return self.cas(value, open, place),
             ("", Some(action)) => return Ok((action, None)),
             (other, _) => return Ok((Action::Other(self.builder.value(Some(other))), None)),
         };
-        Ok((action, id))
+        match (id(self), missing) {
+            (None, Some(None)) => Err(malformed(place, "the text to append as `value`", None)),
+            (id, _) => Ok((make(id.unwrap_or(ValueId::NIL)), id)),
+        }
     }
 
     fn cas(
