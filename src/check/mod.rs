@@ -7,6 +7,7 @@
 //! All of them take unknown outcomes as [`crate::history`] defines them. Checkers are pure: what time it is,
 //! and so whether the budget is spent, they ask the [`Budget`] that they are given.
 
+pub mod linearizable;
 pub mod reads_from;
 pub mod spec;
 
