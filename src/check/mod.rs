@@ -9,6 +9,7 @@
 
 pub mod causal;
 pub mod convergent;
+pub mod linearizable;
 pub mod order;
 pub mod pram;
 pub mod reads_from;

@@ -131,6 +131,10 @@ impl Meaning for Strings<'_> {
         }
     }
 
+    fn lost(&self, state: State) -> bool {
+        state == BEYOND
+    }
+
     fn own(&self, state: State, number: u32) -> Option<State> {
         if state == BEYOND {
             return Some(BEYOND);

@@ -95,6 +95,12 @@ pub trait Meaning: Sync + fmt::Debug {
     /// What an operation does that matters and whose action the specification takes.
     fn step(&self, operation: &Operation) -> Step;
 
+    /// Whether nothing can be found in this state any more, whichever [`Step::Own`] are taken from it.
+    fn lost(&self, state: State) -> bool {
+        let _ = state;
+        false
+    }
+
     /// What [`Step::Own`] of this number makes of a state; `None` where it is not legal.
     fn own(&self, state: State, number: u32) -> Option<State> {
         let _ = number;
@@ -168,6 +174,11 @@ impl<'a> Machine<'a> {
     /// What an operation does.
     pub fn step(&self, id: OpId) -> Step {
         self.steps[id.index()]
+    }
+
+    /// Whether no [`Step::Find`] is legal from this state on, as long as all other steps are [`Step::Own`].
+    pub fn lost(&self, state: State) -> bool {
+        self.meaning.lost(state)
     }
 
     /// The state after a step; `None` where it cannot have observed what it did.
