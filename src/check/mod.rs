@@ -8,6 +8,7 @@
 //! and so whether the budget is spent, they ask the [`Budget`] that they are given.
 
 pub mod reads_from;
+pub mod sequential;
 pub mod spec;
 
 use crate::history::{History, KeyId, OpId, ValueId};
