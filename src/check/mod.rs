@@ -13,6 +13,7 @@ pub mod linearizable;
 pub mod order;
 pub mod pram;
 pub mod reads_from;
+pub mod sequential;
 pub mod session;
 pub mod spec;
 pub mod staleness;

@@ -131,8 +131,25 @@ impl Meaning for Strings<'_> {
         }
     }
 
+<<<<<<< HEAD
     fn lost(&self, state: State) -> bool {
         state == BEYOND
+=======
+    fn only_grows(&self) -> bool {
+        true
+    }
+
+    fn may_become(&self, from: State, to: State) -> bool {
+        let prefix = |state: State| {
+            let named = self.seen.partition_point(|seen| seen.base <= state.0).checked_sub(1)?;
+            let Seen { text, base, .. } = self.seen[named];
+            text.as_bytes().get(..(state.0 - base) as usize)
+        };
+        match (prefix(from), prefix(to)) {
+            (Some(from), Some(to)) => to.starts_with(from),
+            (from, _) => from.is_some() || to == BEYOND,
+        }
+>>>>>>> sequential
     }
 
     fn own(&self, state: State, number: u32) -> Option<State> {

@@ -106,6 +106,17 @@ pub trait Meaning: Sync + fmt::Debug {
         let _ = number;
         Some(state)
     }
+
+    /// Whether [`Step::Own`] is legal everywhere and never leads back to a state that there was before.
+    fn only_grows(&self) -> bool {
+        false
+    }
+
+    /// Whether one state may come behind another by steps of the kind [`Step::Own`] alone, whichever they are.
+    fn may_become(&self, from: State, to: State) -> bool {
+        let _ = (from, to);
+        true
+    }
 }
 
 /// A sequential specification.
@@ -169,6 +180,16 @@ impl<'a> Machine<'a> {
             Some(state) => *state,
             None => self.meaning.initial(key),
         }
+    }
+
+    /// Whether [`Step::Own`] is legal everywhere and never leads back to a state that there was before.
+    pub fn only_grows(&self) -> bool {
+        self.meaning.only_grows()
+    }
+
+    /// Whether one state may come behind another by steps of the kind [`Step::Own`] alone.
+    pub fn may_become(&self, from: State, to: State) -> bool {
+        self.meaning.may_become(from, to)
     }
 
     /// What an operation does.
