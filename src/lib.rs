@@ -36,6 +36,8 @@ pub mod protocol;
 pub mod report;
 pub mod runtime;
 #[deny(clippy::disallowed_methods, clippy::iter_over_hash_type)]
+pub mod sim;
+#[deny(clippy::disallowed_methods, clippy::iter_over_hash_type)]
 pub mod storage;
 pub mod view;
 #[deny(clippy::disallowed_methods, clippy::iter_over_hash_type)]

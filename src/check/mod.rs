@@ -9,17 +9,23 @@
 
 pub mod causal;
 pub mod convergent;
+mod explain;
+pub mod ladder;
 pub mod linearizable;
+pub mod models;
 pub mod order;
 pub mod pram;
 pub mod reads_from;
 pub mod sequential;
 pub mod session;
+mod shrink;
 pub mod spec;
 pub mod staleness;
+pub mod witness;
 
 use crate::history::{History, KeyId, OpId, ValueId};
 
+pub use models::{MODELS, Model, claimed, model};
 pub use reads_from::{ReadsFrom, Source};
 
 /// What a checker finds.

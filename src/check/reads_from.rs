@@ -97,6 +97,8 @@ impl ReadsFrom {
             let Some(value) = observed(history, id) else { return Ok(Source::Nothing) };
             let key = history.operation(id).key;
             match writers.get(&(key, value)) {
+                // A compare-and-set that found what only it was to write.
+                Some(Writer::One(write)) if *write == id => Err(Trouble::ThinAir(id)),
                 Some(Writer::One(write)) => Ok(Source::Write(*write)),
                 Some(Writer::Several(one, two)) => {
                     Err(Trouble::Ambiguous(ambiguous(history, *one, *two)))

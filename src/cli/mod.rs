@@ -4,6 +4,7 @@
 //! as the command's `--help` says.
 
 pub mod bench;
+pub mod check;
 pub mod client;
 pub mod demo;
 pub mod draw;
@@ -39,6 +40,7 @@ enum LabCommand {
     Demo(demo::DemoArgs),
     Client(client::ClientArgs),
     Bench(bench::BenchArgs),
+    Check(check::CheckArgs),
     Draw(draw::DrawArgs),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
@@ -59,6 +61,7 @@ pub fn lab(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(LabCommand::Demo(args)) => demo::run(&args, &arguments),
         Some(LabCommand::Client(args)) => return client::run(&args, &arguments),
         Some(LabCommand::Bench(args)) => bench::run(&args, &arguments),
+        Some(LabCommand::Check(args)) => check::run(&args, &arguments),
         Some(LabCommand::Draw(args)) => draw::run(&args),
         Some(LabCommand::Completions(args)) => generate::completions(&args, &mut Lab::command()),
         Some(LabCommand::Man(args)) => generate::man(&args, Lab::command()),

@@ -1,15 +1,21 @@
 //! Names by number: each distinct text once.
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 
 /// Names by number.
 ///
 /// The texts stand one behind the other in one string, so that a million names are not a million
-/// allocations.
+/// allocations. Clones share them until one of them gets a new name.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
+    table: Arc<Table>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Table {
     texts: String,
     /// Where each text ends.
     ends: Vec<usize>,
@@ -26,14 +32,21 @@ fn text<'a>(texts: &'a str, ends: &[usize], id: u32) -> Option<&'a str> {
     texts.get(start..*ends.get(id)?)
 }
 
+impl Table {
+    fn find(&self, hashed: u64, name: &str) -> Option<u32> {
+        let same = |id: &u32| text(&self.texts, &self.ends, *id) == Some(name);
+        self.ids.find(hashed, same).copied()
+    }
+}
+
 impl Names {
     /// The number of this text, a new one where it is new.
     pub fn id(&mut self, name: &str) -> u32 {
-        let Self { texts, ends, ids } = self;
         let hashed = hash(name);
-        if let Some(id) = ids.find(hashed, |id| text(texts, ends, *id) == Some(name)) {
-            return *id;
+        if let Some(id) = self.table.find(hashed, name) {
+            return id;
         }
+        let Table { texts, ends, ids } = Arc::make_mut(&mut self.table);
         let id = u32::try_from(ends.len()).unwrap_or(u32::MAX);
         texts.push_str(name);
         ends.push(texts.len());
@@ -43,23 +56,22 @@ impl Names {
 
     /// The number of this text, where it has one.
     pub fn find(&self, name: &str) -> Option<u32> {
-        let same = |id: &u32| text(&self.texts, &self.ends, *id) == Some(name);
-        self.ids.find(hash(name), same).copied()
+        self.table.find(hash(name), name)
     }
 
     /// The text of a number.
     pub fn text(&self, id: u32) -> &str {
-        text(&self.texts, &self.ends, id).unwrap_or("?")
+        text(&self.table.texts, &self.table.ends, id).unwrap_or("?")
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.table.ends.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.table.ends.is_empty()
     }
 }
 

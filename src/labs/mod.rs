@@ -1,6 +1,7 @@
 //! The labs: what each starts, in one file or folder a lab.
 
 pub mod demo;
+pub mod judge;
 pub mod picture;
 pub mod replicas;
 pub mod trace;

@@ -16,12 +16,14 @@ mod format_hgrm;
 mod format_hlog;
 mod format_json;
 mod format_svg;
+mod lanes;
 mod machine;
 mod run;
 mod space_time;
 mod style;
 mod table;
 mod tally;
+pub mod verdicts;
 
 pub use bars::bars;
 pub use compare::{
@@ -29,6 +31,7 @@ pub use compare::{
 };
 pub use folder::{FolderError, numbered, prepare, write_files};
 pub use format_json::{KindSummary, PairsSummary, Summary, summarize};
+pub use lanes::lanes;
 pub use machine::Machine;
 pub use run::{Floors, Pairs, Report, Round};
 pub use space_time::{Arrow, ArrowKind, Diagram, Lane, Look, Panel, Span, space_time};

@@ -30,6 +30,16 @@ impl Style {
         self.paint("36", text)
     }
 
+    /// What is as it should be.
+    pub fn good(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    /// What is wrong.
+    pub fn bad(self, text: &str) -> String {
+        self.paint("31", text)
+    }
+
     /// What needs attention.
     pub fn warning(self, text: &str) -> String {
         self.paint("33", text)

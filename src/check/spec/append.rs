@@ -131,10 +131,10 @@ impl Meaning for Strings<'_> {
         }
     }
 
-<<<<<<< HEAD
     fn lost(&self, state: State) -> bool {
         state == BEYOND
-=======
+    }
+
     fn only_grows(&self) -> bool {
         true
     }
@@ -149,7 +149,6 @@ impl Meaning for Strings<'_> {
             (Some(from), Some(to)) => to.starts_with(from),
             (from, _) => from.is_some() || to == BEYOND,
         }
->>>>>>> sequential
     }
 
     fn own(&self, state: State, number: u32) -> Option<State> {

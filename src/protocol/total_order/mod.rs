@@ -72,7 +72,7 @@ const ACK_TOGETHER: Duration = Duration::from_millis(1);
 const GREATEST_TIME: u64 = 1 << 62;
 
 /// One replica's share in total-order broadcast.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TotalOrder {
     setup: Setup,
     clock: LamportClock,

@@ -23,7 +23,7 @@ use crate::base::{Op, ReplicaId, Timestamp};
 use crate::protocol::Violation;
 use crate::wire::peer::{Message, StreamPlace};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pending {
     message: Message,
     /// The replicas that are known to hold it.
@@ -49,7 +49,7 @@ impl AckSet {
 }
 
 /// What one replica originates.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Stream {
     queue: VecDeque<Pending>,
     /// The last message of the stream that has come here without a gap before it.
@@ -60,7 +60,7 @@ struct Stream {
 }
 
 /// All messages that are not delivered yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct PendingMessages {
     me: ReplicaId,
     replicas: u16,

@@ -1,0 +1,92 @@
+//! The ladder: every model's verdict on one history, and which is the strongest that holds.
+//!
+//! What a checker says of one model decides others: a history that is linearizable is sequential too, and one
+//! that breaks read-your-writes breaks everything above it. So the linearizability checker goes first, then
+//! the weak models, which are cheap, and the search for a sequential order comes last, if it is still needed.
+//! A model that its own checker could not decide (repeated values, a spent budget) is often decided by
+//! its neighbours.
+
+use super::{Answer, MODELS, Model, Problem};
+
+/// What is known of one model.
+#[derive(Clone, Debug)]
+pub struct Rung {
+    /// The model.
+    pub model: &'static Model,
+    /// What was found.
+    pub answer: Answer,
+    /// The model whose verdict decided this one, where its own checker did not.
+    pub because_of: Option<&'static Model>,
+}
+
+/// The verdicts on all models that were asked for, in the order of [`MODELS`].
+#[derive(Clone, Debug)]
+pub struct Ladder {
+    /// One a model.
+    pub rungs: Vec<Rung>,
+}
+
+/// How far the checking has come: called with the model that is about to be checked.
+pub type Progress<'a> = &'a dyn Fn(&'static Model);
+
+impl Ladder {
+    /// Checks these models.
+    pub fn climb(problem: &Problem<'_>, models: &[&'static Model], progress: Progress<'_>) -> Self {
+        let mut rungs: Vec<Option<Rung>> = MODELS.iter().map(|_| None).collect();
+        // The strongest, then from the weakest up.
+        let order = MODELS.iter().take(1).chain(MODELS.iter().skip(1).rev());
+        for model in order.filter(|model| models.iter().any(|asked| asked.name == model.name)) {
+            if decided(&rungs, model).is_some() {
+                continue;
+            }
+            progress(model);
+            let answer = (model.check)(problem);
+            rungs[model.index()] = Some(Rung { model, answer, because_of: None });
+        }
+        let found = rungs.clone();
+        for model in models {
+            let rung = &mut rungs[model.index()];
+            let undecided = rung.as_ref().is_none_or(|r| matches!(r.answer, Answer::Unknown(_)));
+            if let (true, Some((by, answer))) = (undecided, decided(&found, model)) {
+                *rung = Some(Rung { model, answer, because_of: Some(by) });
+            }
+        }
+        Self { rungs: rungs.into_iter().flatten().collect() }
+    }
+
+    /// The verdict on one model.
+    pub fn rung(&self, model: &Model) -> Option<&Rung> {
+        self.rungs.iter().find(|rung| rung.model.name == model.name)
+    }
+
+    /// The models that hold while nothing that implies them does: usually one.
+    pub fn strongest(&self) -> Vec<&'static Model> {
+        let holds = |model: &Model| {
+            self.rung(model).is_some_and(|rung| matches!(rung.answer, Answer::Valid))
+        };
+        let implied = |model: &'static Model| {
+            MODELS.iter().any(|other| holds(other) && other.name != model.name && other.implies(model))
+        };
+        let models = self.rungs.iter().map(|rung| rung.model);
+        models.filter(|model| holds(model) && !implied(model)).collect()
+    }
+
+    /// The first model that does not hold, from the bottom of the ladder: what breaks it breaks all above.
+    pub fn first_broken(&self) -> Option<&Rung> {
+        let broken = |rung: &&Rung| {
+            matches!(rung.answer, Answer::Violation(_)) && rung.because_of.is_none()
+        };
+        self.rungs.iter().rev().find(broken)
+    }
+}
+
+/// What the verdicts so far say of a model that they do not name.
+fn decided(rungs: &[Option<Rung>], model: &'static Model) -> Option<(&'static Model, Answer)> {
+    rungs.iter().flatten().find_map(|rung| match &rung.answer {
+        Answer::Valid if rung.model.implies(model) => Some((rung.model, Answer::Valid)),
+        Answer::Violation(core) if model.implies(rung.model) => {
+            Some((rung.model, Answer::Violation(core.clone())))
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,267 @@
+//! `lab check`: which consistency models a recorded history keeps.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, BufRead, BufReader, IsTerminal, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use indicatif::ProgressBar;
+
+use super::usage;
+use crate::{
+    check::{
+        Answer, Budget, MODELS, Model, Problem, claimed,
+        ladder::Ladder,
+        model,
+        spec::{SPECS, Spec},
+    },
+    history::{Action, History, ValueId, formats},
+    labs::judge::Judged,
+    report::{
+        Style,
+        verdicts::{self, Verdicts},
+    },
+};
+
+/// The exit code where the budget was spent before there was a verdict.
+const UNDECIDED: u8 = 2;
+
+/// Check which consistency models a recorded history keeps, with a witness against the first it does not.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  lab check history.jsonl                          # the whole ladder
+  lab check history.jsonl --model sequential       # one model
+  lab check etcd.log --model linearizable --spec cas-register
+  lab check history.jsonl --html timeline.html     # a picture of it, with the witness
+  zcat big.jsonl.gz | lab check - --json
+
+Exit codes: 0 the model holds, 1 it is violated, 2 not decided (see --budget), 64 wrong usage or not a
+history. With --model all it is the verdict on the model that the file claims, or on linearizable.")]
+pub struct CheckArgs {
+    /// The history; `-` for standard input.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// What to check: `all`, `causal` (CC, CM and CCv; the verdict is that on CM), or one model.
+    #[arg(long, value_name = "MODEL", default_value = "all", value_parser = model_name)]
+    model: String,
+    /// What the operations mean; by default what fits those in the file.
+    #[arg(long, value_name = "SPEC", value_parser = spec_name)]
+    spec: Option<&'static Spec>,
+    /// What every key held at the beginning; by default what the file says, or nothing.
+    #[arg(long, value_name = "VALUE")]
+    init: Option<String>,
+    /// The format of the file.
+    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = format_name)]
+    format: String,
+    /// How long the checkers may search, all together.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    budget: Duration,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+    /// Also draw the history as one self-contained page.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+fn one_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    format!("expected one of {}", names.collect::<Vec<_>>().join(", "))
+}
+
+fn model_name(text: &str) -> Result<String, String> {
+    match text {
+        "all" | "causal" => Ok(text.to_owned()),
+        _ if model(text).is_some() => Ok(text.to_owned()),
+        _ => Err(one_of(["all", "causal"].into_iter().chain(MODELS.iter().map(|m| m.name)))),
+    }
+}
+
+fn spec_name(text: &str) -> Result<&'static Spec, String> {
+    Spec::find(text).ok_or_else(|| one_of(SPECS.iter().map(|spec| spec.name)))
+}
+
+fn format_name(text: &str) -> Result<String, String> {
+    let known = text == "auto" || formats::FORMATS.iter().any(|format| format.name == text);
+    let names = || std::iter::once("auto").chain(formats::FORMATS.iter().map(|f| f.name));
+    if known { Ok(text.to_owned()) } else { Err(one_of(names())) }
+}
+
+/// Runs the command.
+pub fn run(args: &CheckArgs, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    let (source, mut history) = match read(args) {
+        Ok(read) => read,
+        // Not a history: wrong usage, in the one line that the reader's error is.
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "lab: error: {error:#}");
+            return Ok(ExitCode::from(usage::USAGE));
+        }
+    };
+    if history.operations.is_empty() {
+        return Ok(usage::wrong_usage::<super::Lab>(
+            &format!("{source}: expected a history, found no operation in it"),
+            arguments,
+        ));
+    }
+    let initial = match &args.init {
+        None => ValueId::NIL,
+        Some(text) => {
+            history.initial.clear();
+            ValueId(history.values.id(text))
+        }
+    };
+    let deadline = Instant::now() + args.budget;
+    let spent = move || Instant::now() >= deadline;
+    let budget = Budget::new(&spent);
+    let spec = args.spec.unwrap_or_else(|| fitting(&history));
+    let problem = Problem { history: &history, spec, initial, budget };
+    let (models, judges) = asked(&args.model, history.claim.as_deref());
+
+    let progress = spinner(args);
+    let judged = Judged::of(&problem, &models, &|doing| progress.set_message(doing.to_owned()));
+    progress.finish_and_clear();
+    print(args, &judged.verdicts(&source, &history))?;
+    if let Some(path) = &args.html {
+        draw(path, args, &judged, &source, &history)?;
+    }
+    Ok(exit_code(&judged.ladder, &judges))
+}
+
+/// The models to check, and those whose verdict is the command's.
+fn asked(name: &str, claim: Option<&str>) -> (Vec<&'static Model>, Vec<&'static Model>) {
+    let named = |names: &[&str]| names.iter().filter_map(|name| model(name)).collect::<Vec<_>>();
+    match name {
+        "all" => {
+            let claimed = claim.map(claimed).unwrap_or_default();
+            let judges = if claimed.is_empty() { named(&["linearizable"]) } else { claimed };
+            (MODELS.iter().collect(), judges)
+        }
+        "causal" => (named(&["ccv", "cm", "cc"]), named(&["cm"])),
+        one => (named(&[one]), named(&[one])),
+    }
+}
+
+fn exit_code(ladder: &Ladder, judges: &[&'static Model]) -> ExitCode {
+    let answers = judges.iter().filter_map(|model| Some(&ladder.rung(model)?.answer));
+    let worst = answers
+        .map(|answer| match answer {
+            Answer::Violation(_) => 2,
+            Answer::Unknown(_) => 1,
+            Answer::Valid => 0,
+        })
+        .max();
+    match worst {
+        Some(2) => ExitCode::FAILURE,
+        Some(1) => ExitCode::from(UNDECIDED),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// The specification that takes all that is in the history.
+fn fitting(history: &History) -> &'static Spec {
+    let takes_all = |spec: &&Spec| {
+        let takes = |action: Action| matches!(action, Action::Other(_)) || (spec.takes)(action);
+        history.operations.iter().all(|operation| takes(operation.action))
+    };
+    SPECS.iter().find(takes_all).unwrap_or(&SPECS[0])
+}
+
+fn read(args: &CheckArgs) -> anyhow::Result<(String, History)> {
+    let format = formats::FORMATS.iter().find(|format| format.name == args.format);
+    if args.file == Path::new("-") {
+        let source = "standard input".to_owned();
+        let mut input = BufReader::with_capacity(1 << 20, io::stdin().lock());
+        let history = formats::read_any(&mut input, &source, format)?;
+        return Ok((source, history));
+    }
+    let source = args.file.display().to_string();
+    let file = File::open(&args.file).with_context(|| format!("cannot read {source}"))?;
+    let length = file.metadata().map_or(0, |data| data.len());
+    let bar = reading_bar(args, length);
+    let mut input = BufReader::with_capacity(1 << 20, bar.wrap_read(file));
+    let mut history = formats::read_any(&mut input as &mut dyn BufRead, &source, format)?;
+    bar.finish_and_clear();
+    if args.html.is_some() {
+        add_messages(&args.file, &mut history)?;
+    }
+    Ok((source, history))
+}
+
+/// The messages of a recorded run stand beside its history, in `trace.jsonl`.
+fn add_messages(path: &Path, history: &mut History) -> anyhow::Result<()> {
+    let trace = path.with_file_name("trace.jsonl");
+    if path.file_name().is_none_or(|name| name != "history.jsonl") || !trace.exists() {
+        return Ok(());
+    }
+    let file = File::open(&trace).with_context(|| format!("cannot read {}", trace.display()))?;
+    let source = trace.display().to_string();
+    let read = formats::read_any(&mut BufReader::new(file), &source, None)?;
+    history.messages = read.messages;
+    if history.faults.is_empty() {
+        history.faults = read.faults;
+    }
+    Ok(())
+}
+
+/// Whether anybody would see progress.
+fn is_watched(args: &CheckArgs) -> bool {
+    !args.json && io::stderr().is_terminal()
+}
+
+/// Small files are read before a bar could be seen.
+const WORTH_A_BAR: u64 = 16 << 20;
+
+fn reading_bar(args: &CheckArgs, length: u64) -> ProgressBar {
+    if !is_watched(args) || length < WORTH_A_BAR {
+        return ProgressBar::hidden();
+    }
+    let style = indicatif::ProgressStyle::with_template(
+        "reading {bar:40} {bytes} of {total_bytes}, {bytes_per_sec}",
+    );
+    let bar = ProgressBar::new(length);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn spinner(args: &CheckArgs) -> ProgressBar {
+    if !is_watched(args) {
+        return ProgressBar::hidden();
+    }
+    let spinner = ProgressBar::new_spinner();
+    spinner.enable_steady_tick(Duration::from_millis(120));
+    spinner
+}
+
+fn print(args: &CheckArgs, verdicts: &Verdicts<'_>) -> anyhow::Result<()> {
+    let text = if args.json {
+        format!("{}\n", verdicts::json(verdicts))
+    } else {
+        verdicts::text(verdicts, Style::of_stdout())
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+fn draw(
+    path: &Path,
+    args: &CheckArgs,
+    judged: &Judged,
+    source: &str,
+    history: &History,
+) -> anyhow::Result<()> {
+    let file = File::create(path)
+        .with_context(|| format!("cannot write {}; choose another --html", path.display()))?;
+    let mut out = io::BufWriter::new(file);
+    judged.write_page(source, history, &mut out)?;
+    out.flush()?;
+    if !args.json {
+        writeln!(io::stdout(), "\n{}", path.display())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! Judging a history: the ladder, the witness against the first model that does not hold, and what the answers
+//! were like. The command `lab check`, the demo and the simulator show the same.
+
+use std::io::{self, Write};
+
+use crate::check::ladder::Ladder;
+use crate::check::witness::Witness;
+use crate::check::{Answer, Model, Problem, convergent, staleness};
+use crate::history::{Clock, History};
+use crate::report::verdicts::{self, Verdicts};
+use crate::view::{self, Mark, Page, VerdictLine};
+
+/// What was found about a history.
+#[derive(Debug)]
+pub struct Judged {
+    /// The verdicts.
+    pub ladder: Ladder,
+    /// The witness against the first model of the ladder that does not hold, from the bottom.
+    pub witness: Option<(&'static Model, Witness)>,
+    /// What is worth knowing beside, a sentence each.
+    pub remarks: Vec<String>,
+}
+
+impl Judged {
+    /// Judges a history by these models. `progress` is told what is being done.
+    pub fn of(
+        problem: &Problem<'_>,
+        models: &[&'static Model],
+        progress: &dyn Fn(&str),
+    ) -> Self {
+        let ladder = Ladder::climb(problem, models, &|model| {
+            progress(&format!("checking whether it is {}", model.title));
+        });
+        let witness = ladder.first_broken().and_then(|rung| match &rung.answer {
+            Answer::Violation(core) => {
+                progress(&format!("finding out why it is not {}", rung.model.title));
+                Some((rung.model, Witness::find(problem, rung.model, core)))
+            }
+            _ => None,
+        });
+        Self { ladder, witness, remarks: remarks(problem) }
+    }
+
+    /// The same, ready to be written.
+    pub fn verdicts<'a>(&'a self, source: &'a str, history: &'a History) -> Verdicts<'a> {
+        let witness = self.witness.as_ref().map(|(model, witness)| (*model, witness));
+        Verdicts { source, history, ladder: &self.ladder, witness, remarks: &self.remarks }
+    }
+
+    /// Writes the history with its verdicts and the witness as one HTML page.
+    ///
+    /// # Errors
+    /// Where `out` cannot be written.
+    pub fn write_page(
+        &self,
+        title: &str,
+        history: &History,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let remarks: Vec<String> = self.ladder.rungs.iter().map(verdicts::remark).collect();
+        let line = |(rung, text): (&crate::check::ladder::Rung, &'_ String)| {
+            let mark = match rung.answer {
+                Answer::Valid => Mark::Holds,
+                Answer::Violation(_) => Mark::Broken,
+                Answer::Unknown(_) => Mark::Unknown,
+            };
+            (rung.model.title, mark, text.clone())
+        };
+        let lines: Vec<_> = self.ladder.rungs.iter().zip(&remarks).map(line).collect();
+        let verdicts: Vec<VerdictLine<'_>> =
+            lines.iter().map(|(model, mark, text)| VerdictLine { model, mark: *mark, text }).collect();
+        let mut story = Vec::new();
+        if let Some((model, witness)) = &self.witness {
+            story.push(format!("Why it is not {}:", model.title));
+            story.extend(witness.why.iter().cloned());
+            story.extend(verdicts::expected(witness));
+        }
+        let page = Page {
+            title,
+            history,
+            verdicts: &verdicts,
+            witness: self.witness.as_ref().map_or(&[], |(_, witness)| &witness.operations),
+            culprit: self.witness.as_ref().and_then(|(_, witness)| witness.culprit),
+            story: &story,
+        };
+        view::write_html(&page, out)
+    }
+}
+
+/// How fast the replicas became equal, and how old the answers were.
+fn remarks(problem: &Problem<'_>) -> Vec<String> {
+    let _ = (convergent::report(problem), staleness::profile(problem), Clock::Steps);
+    Vec::new()
+}
