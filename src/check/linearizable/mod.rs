@@ -16,11 +16,13 @@
 //! allowance of steps wins; if there is none, the smallest of the keys that need more. So one hard key does
 //! not keep a plain violation of another one back.
 
+mod config;
 mod part;
 mod plan;
 mod seen;
 mod unique;
 mod wgl;
+mod witness;
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -86,6 +86,10 @@ pub(super) struct Plan {
     /// In the order of their classes, then of invocation: the event of the invocation, and which it is.
     pub(super) optional: Vec<(u32, OpId)>,
     pub(super) classes: Vec<Class>,
+    /// The class of each [`Step::Try`], by where it has an effect and what it leaves there.
+    pub(super) tries: HashMap<(State, State), u32, foldhash::fast::FixedState>,
+    /// The class of each optional [`Step::Put`], by what it leaves.
+    pub(super) puts: HashMap<State, u32, foldhash::fast::FixedState>,
     pub(super) values: Values,
     /// The number of the initial value.
     pub(super) initial: u32,
@@ -95,6 +99,8 @@ pub(super) struct Plan {
     pub(super) may_be_lost: bool,
     /// How many required operations find a value.
     pub(super) finders: u32,
+    /// How many of them are not [`Step::Put`], and so may depend on what was done before them.
+    pub(super) dependants: u32,
 }
 
 impl Plan {
@@ -116,6 +122,18 @@ impl Plan {
         };
         let called = by_end.iter().map(called_before).collect();
         let finders = values.finders.iter().sum();
+        let depends = |required: &&Required| !matches!(required.step, Step::Put(_));
+        let dependants = required.iter().filter(depends).count() as u32;
+        let try_of = |(at, class): (usize, &Class)| match class.step {
+            Step::Try { from, to } => Some(((from, to), at as u32)),
+            _ => None,
+        };
+        let tries = classes.iter().enumerate().filter_map(try_of).collect();
+        let put_of = |(at, class): (usize, &Class)| match class.step {
+            Step::Put(to) => Some((to, at as u32)),
+            _ => None,
+        };
+        let puts = classes.iter().enumerate().filter_map(put_of).collect();
         for (rank, at) in by_end.iter().enumerate() {
             if let Some(ranks) = values.finder_ranks.get_mut(required[*at as usize].finds as usize)
             {
@@ -129,11 +147,14 @@ impl Plan {
             slots: 0,
             optional,
             classes,
+            tries,
+            puts,
             values,
             initial,
             transparent,
             may_be_lost,
             finders,
+            dependants,
         };
         plan.give_slots();
         plan
