@@ -53,7 +53,7 @@ fn a_binary_file_is_named_as_such_with_the_offset() {
         message(b"{\"history\":1}\n\xff\xfe"),
         "core: expected text, found a binary file (a byte that is not UTF-8 at byte 14)"
     );
-    let mut late = b"{\"history\":1}\n".repeat(1);
+    let mut late = b"{\"history\":1}\n".to_vec();
     late.extend(b"{\"type\":\"x-filler\",\"text\":\"0123456789\"}\n".repeat(10_000));
     let offset = late.len() as u64;
     late.push(0xff);
