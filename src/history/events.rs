@@ -1,5 +1,8 @@
 //! The invocations and completions of a history, in the order in which they happened: what a writer writes.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use super::{History, NEVER, OpId, Outcome};
 
 /// One event.
@@ -52,24 +55,8 @@ pub fn events(history: &History) -> Vec<Event> {
     }
     keyed.sort_unstable_by_key(|(place, _)| *place);
     if !gave_up.is_empty() {
-        let known = keyed.len();
-        let next = next_invocations(history);
-        gave_up.sort_unstable();
-        let mut free = Free { keyed: &keyed, index: 0, number: 0 };
-        let mut found = Vec::with_capacity(gave_up.len());
-        for (_, id) in gave_up {
-            let after = history.operation(id).invoked;
-            let before = next[id.index()];
-            found.push(match free.peek(after) {
-                number if number < before => {
-                    free.number = number + 1;
-                    (place(number), Event::Completed(id))
-                }
-                _ => (place(before) - 1, Event::Completed(id)),
-            });
-        }
+        let found = place_those_who_gave_up(history, &keyed, &gave_up);
         keyed.extend(found);
-        debug_assert!(keyed.len() > known);
         keyed.sort_by_key(|(place, _)| *place);
     }
     keyed.into_iter().map(|(_, event)| event).collect()
@@ -93,26 +80,42 @@ fn next_invocations(history: &History) -> Vec<u32> {
     next
 }
 
-/// Walks over the numbers that no event has.
-struct Free<'a> {
-    keyed: &'a [(u64, Event)],
-    index: usize,
-    number: u32,
-}
-
-impl Free<'_> {
-    /// The first free number behind `after`.
-    fn peek(&mut self, after: u32) -> u32 {
-        self.number = self.number.max(after.saturating_add(1));
-        while let Some((used, _)) = self.keyed.get(self.index)
-            && *used <= place(self.number)
-        {
-            if *used == place(self.number) {
-                self.number = self.number.saturating_add(1);
-            }
-            self.index += 1;
+/// Gives each that gave up a free number behind its invocation and before the next one of its process: the
+/// earliest to the one that gave up first. Where the times contradict the numbers, it stands right before that
+/// next invocation.
+fn place_those_who_gave_up(
+    history: &History,
+    keyed: &[(u64, Event)],
+    gave_up: &[(u64, OpId)],
+) -> Vec<(u64, Event)> {
+    let next = next_invocations(history);
+    let mut used = keyed.iter().map(|(place, _)| *place).peekable();
+    // In the order of invocation, as they were gathered.
+    let mut waiting = gave_up.iter().peekable();
+    let mut candidates = BinaryHeap::new();
+    let mut found = Vec::with_capacity(gave_up.len());
+    let mut number = 0;
+    loop {
+        if let (true, Some((_, id))) = (candidates.is_empty(), waiting.peek()) {
+            number = number.max(history.operation(*id).invoked.saturating_add(1));
         }
-        self.number
+        while used.next_if(|used| *used < place(number)).is_some() {}
+        if used.next_if_eq(&place(number)).is_some() {
+            number = number.saturating_add(1);
+            continue;
+        }
+        while let Some((at, id)) =
+            waiting.next_if(|(_, id)| history.operation(*id).invoked < number)
+        {
+            candidates.push(Reverse((*at, next[id.index()], *id)));
+        }
+        let Some(Reverse((_, before, id))) = candidates.pop() else { return found };
+        if number < before {
+            found.push((place(number), Event::Completed(id)));
+            number = number.saturating_add(1);
+        } else {
+            found.push((place(before) - 1, Event::Completed(id)));
+        }
     }
 }
 
@@ -125,7 +128,7 @@ mod tests {
     fn who_gave_up_keeps_its_place() {
         let mut builder = Builder::new(Clock::Steps);
         let key = builder.key("x");
-        let script = "a+ b+ c+ b? a? a+ b+ c. a? a+ a. d+ d?";
+        let script = "a+ b+ c+ b? a? a+ b+ c. a? a+ a. d+ d? c+ a+ a? a+ c?";
         for step in script.split(' ') {
             let (process, what) = step.split_at(1);
             let action = Action::Write(ValueId::NIL);

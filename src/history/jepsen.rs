@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use super::error::{Place, ReadError, shown};
 use super::nemesis::Nemesis;
 use super::term::Term;
-use super::{Action, Builder, Clock, History, KeyId, Outcome, ProcessId, Told, ValueId, agree};
+use super::{Action, Builder, Clock, History, Outcome, ProcessId, Told, ValueId, agree};
 use crate::base::ReplicaId;
 
 /// The key of histories that are of one register.
@@ -80,7 +80,7 @@ impl Recorder {
 
     /// The history, when there are no more events.
     pub fn finish(mut self, source: &str) -> Result<History, ReadError> {
-        if self.clock.is_none() {
+        if self.builder.history().operations.is_empty() {
             let found = "no operation in it";
             return Err(ReadError::Empty { file: source.to_owned(), found });
         }
@@ -161,7 +161,7 @@ impl Recorder {
         place: &dyn Fn() -> Place,
     ) -> Result<(), ReadError> {
         let said = self.said(event, None, place)?;
-        let key = KeyId(self.builder.key(said.key.as_deref().unwrap_or(ONE_KEY)).0);
+        let key = self.builder.key(said.key.as_deref().unwrap_or(ONE_KEY));
         let replica = match &event.replica {
             Some(Term::Number(digits)) => digits.parse().ok().map(ReplicaId),
             _ => None,

@@ -127,7 +127,7 @@ impl Clocks {
             let own = self.last.get(name).and_then(|clock| clock.get(name)).copied().unwrap_or(0);
             if *value > own {
                 let expected =
-                    format!("at most {own} as the entry of {name}, which has so many events,");
+                    format!("at most {own} as the entry of {name}, which has so many events");
                 let line = Line { text: "", number: *number, file: source };
                 return Err(line.malformed(0, expected, value.to_string()));
             }

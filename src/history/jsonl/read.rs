@@ -245,7 +245,7 @@ impl Reader {
             && last >= time
         {
             let name = self.builder.history_mut().process(process);
-            let expected = format!("a time after {last}, that of the last line of process {name},");
+            let expected = format!("a time after {last}, that of the last line of process {name}");
             return Err(line.malformed(field(line, "time"), expected, time.to_string()));
         }
         self.last[slot] = Some(time);
