@@ -4,11 +4,11 @@
 //! `Ok`, the invocation of one whose outcome is unknown. The reads invoked behind it are the evidence. They
 //! are grouped by replica (by process where the replica is not known) and key, and the last of each group
 //! counts: those of one key have to agree, and on a value that somebody wrote to it or, if no write to it was
-//! acknowledged, on the initial one.
+//! acknowledged, on the initial one. What only one of them was asked for is no evidence: it may be behind.
 //!
 //! A finite history cannot show that replicas would not have converged a little later; a violation says that
 //! they had not when they were last looked at. An unknown write that takes effect long after its
-//! invocation shows as a violation too. Keys that fewer than two replicas were asked for are no evidence.
+//! invocation shows as a violation too.
 //!
 //! *Time to converge* is from quiescence to the invocation of the first read from which on all reads return
 //! what their key holds in the end. It is an upper bound: replicas may have agreed before they were asked.
@@ -147,7 +147,10 @@ impl Evidence {
         let writers = Writers::of(history);
         for reads in self.by_key(history) {
             let value = |id: OpId| history.operation(id).read();
-            let wrong = reads.iter().find_map(|id| writers.refute(problem, *id));
+            let wrong = reads
+                .iter()
+                .find_map(|id| writers.out_of_thin_air(problem, *id))
+                .or_else(|| writers.vanished(problem, reads));
             let differs = || reads.iter().find(|id| value(**id) != value(reads[0])).copied();
             if let Some(core) = wrong {
                 return Answer::Violation(core);
@@ -231,18 +234,34 @@ impl Writers {
         }
     }
 
-    /// Operations that show that a read cannot be what its key came to hold, if it cannot.
-    fn refute(&self, problem: &Problem<'_>, id: OpId) -> Option<Vec<OpId>> {
+    /// A read of what nobody wrote, which no key can come to hold.
+    fn out_of_thin_air(&self, problem: &Problem<'_>, id: OpId) -> Option<Vec<OpId>> {
         let operation = problem.history.operation(id);
         let value = operation.read()?;
         let key = operation.key.0 as usize;
-        if self.by_value.contains_key(&(operation.key.0, value)) {
+        let written = self.by_value.contains_key(&(operation.key.0, value));
+        let explained =
+            written || value == problem.initial(operation.key) || !self.others[key].is_empty();
+        (!explained).then(|| vec![id])
+    }
+
+    /// Two replicas that hold the initial value although a write was acknowledged. One alone may just
+    /// be behind.
+    fn vanished(&self, problem: &Problem<'_>, reads: &[OpId]) -> Option<Vec<OpId>> {
+        let key = problem.history.operation(reads[0]).key;
+        let initial = problem.initial(key);
+        if self.by_value.contains_key(&(key.0, initial)) {
             return None;
         }
-        if value == problem.initial(operation.key) {
-            return self.acknowledged[key].map(|write| vec![write, id]);
+        let write = self.acknowledged[key.0 as usize]?;
+        let holds_initial = |id: &&OpId| problem.history.operation(**id).read() == Some(initial);
+        let mut core: Vec<OpId> = reads.iter().filter(holds_initial).take(2).copied().collect();
+        if core.len() < 2 {
+            return None;
         }
-        self.others[key].is_empty().then(|| vec![id])
+        core.push(write);
+        core.sort_unstable();
+        Some(core)
     }
 }
 
@@ -284,7 +303,9 @@ mod tests {
     #[test]
     fn an_acknowledged_write_does_not_vanish() {
         let lost = history("0: w(x,1) \n 1: r(x,0) \n 2: r(x,0)");
-        assert_eq!(check(&problem(&lost)), Answer::Violation([0, 1].map(OpId).to_vec()));
+        assert_eq!(check(&problem(&lost)), Answer::Violation([0, 1, 2].map(OpId).to_vec()));
+        let behind = history("0: w(x,1) \n 1: r(x,0)");
+        assert!(matches!(check(&problem(&behind)), Answer::Unknown(_)), "it may come yet");
         let never_sure = history("0: u(x,1) \n 1: r(x,0) \n 2: r(x,0)");
         assert_eq!(check(&problem(&never_sure)), Answer::Valid);
         let thin_air = history("0: w(x,1) \n 1: r(x,7)");

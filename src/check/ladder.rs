@@ -6,7 +6,8 @@
 //! A model that its own checker could not decide (repeated values, a spent budget) is often decided by
 //! its neighbours.
 
-use super::{Answer, MODELS, Model, Problem};
+use super::models::View;
+use super::{Answer, MODELS, Model, Problem, claimed};
 
 /// What is known of one model.
 #[derive(Clone, Debug)]
@@ -72,11 +73,18 @@ impl Ladder {
     }
 
     /// The first model that does not hold, from the bottom of the ladder: what breaks it breaks all above.
-    pub fn first_broken(&self) -> Option<&Rung> {
+    /// Convergence, which is beside the ladder, comes last, unless it is what the history claims.
+    pub fn first_broken(&self, claim: Option<&str>) -> Option<&Rung> {
         let broken = |rung: &&Rung| {
             matches!(rung.answer, Answer::Violation(_)) && rung.because_of.is_none()
         };
-        self.rungs.iter().rev().find(broken)
+        let beside = |rung: &Rung| rung.model.view == View::FinalReads;
+        let claims = claim.map(claimed).unwrap_or_default();
+        let convergence = self.rungs.iter().filter(broken).find(|rung| beside(rung));
+        if let Some(rung) = convergence.filter(|r| claims.iter().any(|m| m.name == r.model.name)) {
+            return Some(rung);
+        }
+        self.rungs.iter().rev().filter(broken).find(|rung| !beside(rung)).or(convergence)
     }
 }
 

@@ -88,7 +88,8 @@ pub struct Problem<'a> {
 impl Problem<'_> {
     /// What a key held at the beginning.
     pub fn initial(&self, key: KeyId) -> ValueId {
-        let named = self.history.initial.iter().find(|(named, _)| *named == key);
+        let initial = &self.history.initial;
+        let named = initial.binary_search_by_key(&key, |(named, _)| *named).map(|at| &initial[at]);
         named.map_or(self.initial, |(_, value)| *value)
     }
 }

@@ -240,6 +240,7 @@ impl Builder {
 
     /// The history; operations that are still open are `Unknown`.
     pub fn finish(mut self) -> History {
+        self.history.initial.sort_by_key(|(key, _)| *key);
         super::deliveries::resolve(&self.history.operations, &mut self.history.deliveries);
         self.history
     }

@@ -231,7 +231,8 @@ pub struct History {
     pub claim: Option<String>,
     /// What its times are.
     pub clock: Clock,
-    /// What keys held at the beginning, where the recording says so; all others were absent.
+    /// What keys held at the beginning, where the recording says so, in the order of the keys; all others
+    /// were absent.
     pub initial: Vec<(KeyId, ValueId)>,
     /// The names of the processes.
     pub processes: Names,

@@ -31,7 +31,8 @@ impl Judged {
         let ladder = Ladder::climb(problem, models, &|model| {
             progress(&format!("checking whether it is {}", model.title));
         });
-        let witness = ladder.first_broken().and_then(|rung| match &rung.answer {
+        let claim = problem.history.claim.as_deref();
+        let witness = ladder.first_broken(claim).and_then(|rung| match &rung.answer {
             Answer::Violation(core) => {
                 progress(&format!("finding out why it is not {}", rung.model.title));
                 Some((rung.model, Witness::find(problem, rung.model, core)))
@@ -89,6 +90,35 @@ impl Judged {
 
 /// How fast the replicas became equal, and how old the answers were.
 fn remarks(problem: &Problem<'_>) -> Vec<String> {
-    let _ = (convergent::report(problem), staleness::profile(problem), Clock::Steps);
-    Vec::new()
+    let mut remarks = Vec::new();
+    let unit = |amount: u64| match problem.history.clock {
+        Clock::Nanoseconds => format!("{:.3} ms", amount as f64 / 1e6),
+        Clock::Steps | Clock::ProcessOrder => format!("{amount} events"),
+    };
+    let convergence = convergent::report(problem);
+    if let Some(took) = convergence.took {
+        remarks.push(format!("Converged {} after the last write.", unit(took)));
+    }
+    let staleness = staleness::profile(problem);
+    let placed = staleness.fresh + staleness.stale;
+    if placed > 0 && staleness.stale == 0 {
+        remarks.push(format!("Stale reads: none of {placed}."));
+    } else if placed > 0 {
+        let share = staleness.stale as f64 * 100.0 / placed as f64;
+        let (versions, behind) = (&staleness.versions, &staleness.behind);
+        // The histogram of times is in microseconds, where there are times.
+        let time = |amount: u64| match problem.history.clock {
+            Clock::Nanoseconds => unit(amount.saturating_mul(1000)),
+            _ => unit(amount),
+        };
+        remarks.push(format!(
+            "Stale reads: {} of {placed} ({share:.1} %); p99 {} versions and {} behind, at most {} and {}.",
+            staleness.stale,
+            versions.value_at_quantile(0.99),
+            time(behind.value_at_quantile(0.99)),
+            versions.max(),
+            time(behind.max()),
+        ));
+    }
+    remarks
 }

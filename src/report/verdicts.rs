@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::lanes::lanes;
 use super::style::Style;
 use crate::check::ladder::{Ladder, Rung};
 use crate::check::witness::{self, Witness};
@@ -22,6 +23,9 @@ pub struct Verdicts<'a> {
     /// A sentence each about what is worth knowing beside: convergence, staleness.
     pub remarks: &'a [String],
 }
+
+/// A witness of more operations than this is not drawn as text: its lines would be too long.
+const WORTH_DRAWING: usize = 8;
 
 /// `✓`, `✗` or `?`.
 pub fn mark(answer: &Answer) -> &'static str {
@@ -61,6 +65,9 @@ pub fn text(verdicts: &Verdicts<'_>, style: Style) -> String {
     }
     if let Some((model, witness)) = verdicts.witness {
         out += &format!("\n{}", witness_text(verdicts.history, model, witness, style));
+        if witness.operations.len() <= WORTH_DRAWING {
+            out += &format!("\n{}\n", lanes(verdicts.history, &witness.operations));
+        }
     }
     out
 }
@@ -97,8 +104,8 @@ fn count(n: usize, what: &str) -> String {
 
 /// The witness: the operations as a table, the read that is wrong, what would have been right, and why.
 pub fn witness_text(history: &History, model: &Model, witness: &Witness, style: Style) -> String {
-    let title = format!("Why it is not {}", model.title);
-    let mut out = format!("{}\n\n", style.bold(&title));
+    let title = style.bold(&format!("Why it is not {}", model.title));
+    let mut out = format!("{title} {}\n\n", style.dim("(1 → 2: 1 has to come before 2)"));
     let rows: Vec<[String; 4]> = witness.operations.iter().map(|id| row(history, *id)).collect();
     let width = |column: usize| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0);
     let widths = [width(0), width(1), width(2), width(3)];
