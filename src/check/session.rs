@@ -15,7 +15,8 @@
 //! it nothing could be observed: any read could be put right behind its write. In these three *p*'s own
 //! writes are writes like any others', so that no guarantee implies another by accident. PRAM implies the
 //! first three, causal memory (CM) all four; plain causal consistency (CC) implies neither monotonic reads
-//! nor writes that follow reads, since it lets a process change its mind about concurrent writes.
+//! nor writes that follow reads, since it lets a process change its mind about concurrent writes. Where a
+//! process reads its own later write, that write would have to follow itself: writes do not follow reads.
 //!
 //! Three are decided by the saturation of [`super::order`]. Read your writes needs no search: put all writes
 //! of others at the end, or right before the own compare-and-set that reads them, and each read right

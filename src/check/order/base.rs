@@ -34,6 +34,10 @@ pub struct Base {
     pub extra: Vec<u32>,
     /// How a process sees its own operations.
     pub own: Own,
+    /// Whether, for each key, it orders the writes of each process (but for loose ones).
+    pub has_chains: bool,
+    /// Whether it may have a cycle; chains alone have none.
+    pub may_be_cyclic: bool,
 }
 
 impl Base {
@@ -50,7 +54,13 @@ impl Base {
             second: written_source(trace, place),
             key: written_key(trace, place),
         });
-        Self { nodes: nodes.collect(), extra: Vec::new(), own: Own::Ordered }
+        Self {
+            nodes: nodes.collect(),
+            extra: Vec::new(),
+            own: Own::Ordered,
+            has_chains: true,
+            may_be_cyclic: true,
+        }
     }
 
     /// The writes of each process in program order, and one's own operations.
@@ -96,7 +106,13 @@ impl Base {
                 }
             }
         }
-        Self { nodes, extra: Vec::new(), own: Own::ReadsOrdered }
+        Self {
+            nodes,
+            extra: Vec::new(),
+            own: Own::ReadsOrdered,
+            has_chains: true,
+            may_be_cyclic: false,
+        }
     }
 
     /// The writes that a process had read before each of its writes.
@@ -127,7 +143,7 @@ impl Base {
             }
         }
         nodes.append(&mut behind);
-        Self { nodes, extra, own: Own::ReadsOrdered }
+        Self { nodes, extra, own: Own::ReadsOrdered, has_chains: false, may_be_cyclic: true }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::base::{Base, Node};
 use super::proof::Recorder;
 use super::saturate::Scan;
-use super::{NONE, Trace};
+use super::{INITIAL, NONE, Trace};
 
 /// How far a depth-first search has come with a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,22 +87,19 @@ pub fn within_a_level<R: Recorder>(scan: &Scan<'_, R>, search: &mut Search) -> O
     search.clear();
     let level = |node: u32| scan.levels[node as usize];
     for group in &scan.groups {
-        let Some(source) = scan.levels.get(group.source as usize).map(|_| group.source) else {
-            continue;
-        };
         // Every cycle passes a member that the rule, not the base order, puts before a source.
-        if !scan.members(group).any(|node| node != source && level(node) == level(source)) {
+        if !group.is_tied || group.source >= INITIAL {
             continue;
         }
         let predecessors = |node: u32, list: &mut Vec<u32>| {
             let Node { first, second, .. } = scan.base_node(node);
             let same = |other: &u32| *other != NONE && level(*other) == level(node);
             list.extend([first, second].into_iter().filter(same));
-            if let Some(group) = scan.group_of_source(node) {
+            if let Some(group) = scan.group_of_source(node).filter(|group| group.is_tied) {
                 list.extend(scan.members(group).filter(|other| *other != node && same(other)));
             }
         };
-        if let Some(cycle) = search.from(source, predecessors, |_| {}) {
+        if let Some(cycle) = search.from(group.source, predecessors, |_| {}) {
             return Some(cycle);
         }
     }

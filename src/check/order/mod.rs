@@ -16,6 +16,7 @@
 
 pub mod base;
 pub mod cycle;
+mod group;
 mod parallel;
 mod proof;
 mod saturate;

@@ -66,7 +66,9 @@ pub fn by_process<M, E: Send>(
 /// # Errors
 /// Where none does, with the operations that contradict each other; where the budget is spent.
 pub fn saturated(trace: &Trace, base: &Base, budget: Budget<'_>) -> Result<(), Halt> {
-    topological(trace, base).map_err(Halt::Conflict)?;
+    if base.may_be_cyclic {
+        topological(trace, base).map_err(Halt::Conflict)?;
+    }
     let memory = || (Scan::new(trace, base, budget, Silent), Search::new(base.nodes.len()));
     let failed = by_process(trace, memory, |(scan, search), process| one(scan, search, process));
     let (process, conflict) = match failed {

@@ -29,12 +29,15 @@
 //! only when its level sinks. On histories of real stores few levels sink twice and the whole is linear.
 
 use super::base::{Base, Node, Own};
+use super::group::{Group, KeySlot, UNREAD};
 use super::proof::Recorder;
 use super::{INITIAL, NONE, Trace};
 use crate::check::Budget;
 
-/// The level of what is before no own read.
-pub const UNSEEN: u32 = u32::MAX;
+/// More than any level.
+const ABOVE_ALL: u32 = u32::MAX - 1;
+/// With more keys times processes than this, writes that are pending are kept in lists only.
+const LARGEST_TABLE: usize = 1 << 20;
 /// How many steps there are between two looks at the budget.
 const STEPS_PER_LOOK: usize = 4096;
 
@@ -61,19 +64,6 @@ pub enum Conflict<W> {
     Budget,
 }
 
-/// Consecutive own reads of one write.
-#[derive(Clone, Copy, Debug)]
-pub struct Group {
-    /// The write.
-    pub source: u32,
-    /// The last of the reads.
-    pub last: u32,
-    /// Its level.
-    pub last_level: u32,
-    /// The first of its members in [`Scan::entries`].
-    members: u32,
-}
-
 /// The saturation of one process; its memory serves one process after the other.
 pub struct Scan<'a, R: Recorder> {
     trace: &'a Trace,
@@ -83,14 +73,16 @@ pub struct Scan<'a, R: Recorder> {
     pub levels: Vec<u32>,
     /// By node: the group that it is the source of.
     source_of: Vec<u32>,
-    /// All nodes whose level is set.
-    touched: Vec<u32>,
-    /// By key: where its groups begin, and how many there are yet.
-    keys: Vec<(u32, u32)>,
+    /// Levels from here on are those of processes before; the level of nothing yet.
+    top: u32,
+    /// The level of the beginning.
+    bottom: u32,
+    keys: Vec<KeySlot>,
     /// The groups, key by key in the order of the reads.
     pub groups: Vec<Group>,
-    /// By key: the writes that came up since the last read of the key, in `entries`.
-    pending: Vec<u32>,
+    /// By key and process: the last write that came up since the last read of the key. It stands for those
+    /// before it, where the base order has them before it; empty where it has not, or would be too large.
+    latest: Vec<u32>,
     /// Lists of writes: node and the next entry.
     entries: Vec<(u32, u32)>,
     /// The floors of the own operations.
@@ -109,16 +101,22 @@ type Step<W> = Result<(), Conflict<W>>;
 impl<'a, R: Recorder> Scan<'a, R> {
     /// Memory for the processes of a trace.
     pub fn new(trace: &'a Trace, base: &'a Base, budget: Budget<'a>, recorder: R) -> Self {
+        let table = trace.keys.saturating_mul(trace.processes());
         Self {
             trace,
             base,
             budget,
-            levels: vec![UNSEEN; base.nodes.len()],
+            levels: vec![ABOVE_ALL; base.nodes.len()],
             source_of: vec![NONE; base.nodes.len()],
-            touched: Vec::new(),
-            keys: vec![(0, 0); trace.keys],
+            top: ABOVE_ALL,
+            bottom: ABOVE_ALL,
+            keys: vec![KeySlot::UNREAD; trace.keys],
             groups: Vec::new(),
-            pending: vec![NONE; trace.keys],
+            latest: if base.has_chains && table <= LARGEST_TABLE {
+                vec![NONE; table]
+            } else {
+                Vec::new()
+            },
             entries: Vec::new(),
             floors: Vec::new(),
             own: 0..0,
@@ -135,7 +133,7 @@ impl<'a, R: Recorder> Scan<'a, R> {
     /// With what contradicts; cycles within a level are not looked for.
     pub fn run(&mut self, process: usize) -> Step<R::Why> {
         self.begin(process);
-        let mut level = 0;
+        let mut level = self.bottom;
         let mut writes_from = self.own.start;
         for place in self.own.clone() {
             if !self.trace.reads(place) {
@@ -156,63 +154,70 @@ impl<'a, R: Recorder> Scan<'a, R> {
     }
 
     fn begin(&mut self, process: usize) {
-        for node in self.touched.drain(..) {
-            self.levels[node as usize] = UNSEEN;
-        }
         for group in self.groups.drain(..).filter(|group| group.source < INITIAL) {
             self.source_of[group.source as usize] = NONE;
         }
-        for (node, _) in self.entries.drain(..) {
-            self.pending[self.trace.key[node as usize] as usize] = NONE;
-        }
         for place in self.own.clone() {
-            self.keys[self.trace.key[place as usize] as usize] = (0, 0);
+            self.keys[self.trace.key[place as usize] as usize] = KeySlot::UNREAD;
         }
         self.own = self.trace.places(process);
+        self.entries.clear();
+        self.latest.fill(NONE);
         self.open.clear();
         self.stack.clear();
         self.recorder.clear();
+        self.set_levels();
         self.place_groups();
         self.set_floors();
+    }
+
+    /// Each process has lower levels than the one before, so that those need not be wiped out.
+    fn set_levels(&mut self) {
+        let room = 2 * self.own.len() as u32 + 4;
+        self.top = self.bottom;
+        if self.top <= room {
+            self.levels.fill(ABOVE_ALL);
+            self.top = ABOVE_ALL;
+        }
+        self.bottom = self.top - room;
     }
 
     /// Gives each key as much room for groups as it has reads.
     fn place_groups(&mut self) {
         let reads = || self.own.clone().filter(|place| self.trace.reads(*place));
-        let mut room = 0;
-        for place in reads() {
-            self.keys[self.trace.key[place as usize] as usize].0 += 1;
-        }
         for place in reads() {
             let slot = &mut self.keys[self.trace.key[place as usize] as usize];
-            if slot.1 == 0 {
-                *slot = (room, slot.0);
-                room += slot.1;
+            *slot = KeySlot { pending: NONE, count: slot.count + 1, ..KeySlot::UNREAD };
+        }
+        let mut room = 0;
+        for place in reads() {
+            let slot = &mut self.keys[self.trace.key[place as usize] as usize];
+            if slot.last_level == 0 {
+                slot.start = room;
+                room += std::mem::take(&mut slot.count);
+                slot.last_level = self.bottom;
             }
         }
-        for place in reads() {
-            self.keys[self.trace.key[place as usize] as usize].1 = 0;
-        }
-        let empty = Group { source: NONE, last: NONE, last_level: 0, members: NONE };
+        let empty =
+            Group { source: NONE, last: NONE, last_level: 0, members: NONE, is_tied: false };
         self.groups.resize(room as usize, empty);
     }
 
     /// The floor of an own operation is the lowest level that what comes behind it can have.
     fn set_floors(&mut self) {
         self.floors.clear();
-        let mut reads = 0;
+        let mut read_level = self.bottom;
         for place in self.own.clone() {
             let (read, write) = (self.trace.reads(place), self.trace.writes(place));
-            reads += u32::from(read);
-            self.floors.push(2 * reads + 2);
+            read_level += 2 * u32::from(read);
+            self.floors.push(read_level + 2);
             let level = match (read, write) {
-                (true, true) => 2 * reads + 1,
+                (true, true) => read_level + 1,
                 _ if self.base.own == Own::ReadsOrdered || self.trace.is_loose(place) => continue,
-                (true, false) => 2 * reads,
-                (false, _) => 2 * reads + 2,
+                (true, false) => read_level,
+                (false, _) => read_level + 2,
             };
             self.levels[place as usize] = level;
-            self.touched.push(place);
         }
     }
 
@@ -222,15 +227,23 @@ impl<'a, R: Recorder> Scan<'a, R> {
         ordered || (self.trace.reads(node) && self.trace.writes(node))
     }
 
-    fn groups_of(&self, key: u32) -> &[Group] {
-        let (start, count) = self.keys[key as usize];
-        &self.groups[start as usize..(start + count) as usize]
-    }
-
+    /// A write has come up since the last read of its key.
     fn push_pending(&mut self, node: u32) {
-        let head = &mut self.pending[self.trace.key[node as usize] as usize];
-        self.entries.push((node, *head));
-        *head = self.entries.len() as u32 - 1;
+        let key = self.trace.key[node as usize] as usize;
+        let slot = &mut self.keys[key];
+        if slot.pending == UNREAD {
+            return;
+        }
+        if !self.latest.is_empty() && !self.trace.is_loose(node) {
+            let process = self.trace.process[node as usize] as usize;
+            let latest = &mut self.latest[key * self.trace.processes() + process];
+            if *latest == NONE || *latest < node {
+                *latest = node;
+            }
+            return;
+        }
+        self.entries.push((node, slot.pending));
+        slot.pending = self.entries.len() as u32 - 1;
     }
 
     /// The next own read.
@@ -267,33 +280,12 @@ impl<'a, R: Recorder> Scan<'a, R> {
 
     /// Puts a read into its group, and what was pending for its key too.
     fn group(&mut self, place: u32, level: u32, source: u32) -> Step<R::Why> {
-        let key = self.trace.key[place as usize];
-        let (start, count) = self.keys[key as usize];
-        let last = count.checked_sub(1).map(|last| (start + last) as usize);
-        let slot = match last {
-            Some(last) if self.groups[last].source == source => last,
-            _ => {
-                if let Some(last) = last {
-                    let between = self.groups[last].last;
-                    if source == INITIAL {
-                        return Err(Conflict::NotInitial(place, self.groups[last].source));
-                    }
-                    if self.levels[source as usize] <= self.groups[last].last_level {
-                        return Err(Conflict::Returns { source, reader: place, between });
-                    }
-                }
-                let slot = (start + count) as usize;
-                self.keys[key as usize].1 += 1;
-                self.groups[slot].source = source;
-                if source != INITIAL {
-                    self.source_of[source as usize] = slot as u32;
-                }
-                slot
-            }
-        };
+        let key = self.trace.key[place as usize] as usize;
+        let slot = self.group_for(place, source)?;
         self.groups[slot].last = place;
         self.groups[slot].last_level = level;
-        let mut entry = std::mem::replace(&mut self.pending[key as usize], NONE);
+        self.keys[key].last_level = level;
+        let mut entry = std::mem::replace(&mut self.keys[key].pending, NONE);
         while entry != NONE {
             let (node, next) = self.entries[entry as usize];
             self.entries[entry as usize].1 = self.groups[slot].members;
@@ -301,7 +293,47 @@ impl<'a, R: Recorder> Scan<'a, R> {
             self.constrain(node, slot)?;
             entry = next;
         }
+        if self.latest.is_empty() {
+            return Ok(());
+        }
+        let processes = self.trace.processes();
+        for at in key * processes..(key + 1) * processes {
+            let node = std::mem::replace(&mut self.latest[at], NONE);
+            if node != NONE {
+                self.add_member(node, slot)?;
+            }
+        }
         Ok(())
+    }
+
+    /// The group that a read belongs to, a new one where its source is not the last read's.
+    fn group_for(&mut self, place: u32, source: u32) -> Result<usize, Conflict<R::Why>> {
+        let key = self.trace.key[place as usize] as usize;
+        let KeySlot { start, count, .. } = self.keys[key];
+        if let Some(last) = count.checked_sub(1).map(|last| self.groups[(start + last) as usize]) {
+            if last.source == source {
+                return Ok((start + count - 1) as usize);
+            }
+            if source == INITIAL {
+                return Err(Conflict::NotInitial(place, last.source));
+            }
+            if self.levels[source as usize] <= last.last_level {
+                return Err(Conflict::Returns { source, reader: place, between: last.last });
+            }
+        }
+        let slot = (start + count) as usize;
+        self.keys[key].count += 1;
+        self.groups[slot].source = source;
+        if source != INITIAL {
+            self.source_of[source as usize] = slot as u32;
+        }
+        Ok(slot)
+    }
+
+    fn add_member(&mut self, node: u32, slot: usize) -> Step<R::Why> {
+        self.entries.push((node, self.groups[slot].members));
+        self.groups[slot].members = self.entries.len() as u32 - 1;
+        self.constrain(node, slot)
     }
 
     /// A member of a group comes before the group's source.
@@ -310,8 +342,12 @@ impl<'a, R: Recorder> Scan<'a, R> {
         if source == INITIAL {
             return Err(Conflict::NotInitial(last, node));
         }
-        let target = self.levels[source as usize];
-        if node != source && self.levels[node as usize] > target {
+        let (level, target) = (self.levels[node as usize], self.levels[source as usize]);
+        if node == source || level < target {
+            return Ok(());
+        }
+        self.groups[slot].is_tied = true;
+        if level > target {
             let why = self.recorder.rule(last, source);
             self.open.push((node, target & !1, why));
         }
@@ -360,9 +396,6 @@ impl<'a, R: Recorder> Scan<'a, R> {
         }
         self.levels[node as usize] = target;
         self.recorder.record(node, target, why);
-        if old == UNSEEN {
-            self.touched.push(node);
-        }
         let key = self.base.nodes[node as usize].key;
         if key != NONE {
             self.place_write(node, key, old, target)?;
@@ -372,16 +405,18 @@ impl<'a, R: Recorder> Scan<'a, R> {
 
     /// Puts a write whose level sank where it belongs among the groups of its key.
     fn place_write(&mut self, node: u32, key: u32, old: u32, level: u32) -> Step<R::Why> {
-        let groups = self.groups_of(key);
-        let last_level = groups.last().map_or(0, |group| group.last_level);
+        let KeySlot { start, count, last_level, .. } = self.keys[key as usize];
         if level > last_level {
-            if old == UNSEEN {
+            if old >= self.top {
                 self.push_pending(node);
             }
             return Ok(());
         }
-        let start = self.keys[key as usize].0 as usize;
-        let slot = start + groups.partition_point(|group| group.last_level < level);
+        if count == 0 {
+            return Ok(());
+        }
+        let groups = &self.groups[start as usize..(start + count) as usize];
+        let slot = start as usize + groups.partition_point(|group| group.last_level < level);
         let own = self.source_of[node as usize];
         if own != NONE && slot != own as usize {
             let reader = self.groups[own as usize].last;
@@ -391,10 +426,9 @@ impl<'a, R: Recorder> Scan<'a, R> {
         if own != NONE {
             return self.sink_members(own as usize);
         }
-        let is_member = old <= self.groups[slot].last_level;
-        if !is_member {
-            self.entries.push((node, self.groups[slot].members));
-            self.groups[slot].members = self.entries.len() as u32 - 1;
+        // What was in this group before is a member, or a member stands for it.
+        if old > self.groups[slot].last_level {
+            return self.add_member(node, slot);
         }
         self.constrain(node, slot)
     }
