@@ -424,6 +424,27 @@ proptest! {
         agree(&history, "cas-register", ValueId::NIL)?;
     }
 
+    /// So a window that is a violation is one because the whole is.
+    #[test]
+    fn all_windows_of_a_linearizable_history_are(turns in prop::collection::vec(turn(5), 8..40)) {
+        let history = play(&turns, "cas-register", false, 16);
+        let problem = problem(&history, "cas-register", ValueId::NIL);
+        let machine = Machine::of(&problem).expect("it describes them");
+        for part in Keys::of(&problem).parts(&problem, &machine) {
+            if wgl::check(&part, None, &|| false) != Verdict::Valid {
+                continue;
+            }
+            let plan = plan::Plan::of(&part);
+            for rank in 0..plan.by_end.len() {
+                for size in 1..5 {
+                    let ids = witness::window(&plan, rank, size).expect("values tell");
+                    let inner = Part { ids: &ids, ..part };
+                    prop_assert_eq!(wgl::check(&inner, None, &|| false), Verdict::Valid, "{:?}", ids);
+                }
+            }
+        }
+    }
+
     #[test]
     fn zones_and_the_search_agree(turns in prop::collection::vec(turn(5), 0..30)) {
         let history = play(&turns, "register", true, 12);
