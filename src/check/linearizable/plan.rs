@@ -60,6 +60,11 @@ pub(super) struct Values {
 }
 
 impl Values {
+    /// The number of a value that has one.
+    pub(super) fn find(&self, state: State) -> Option<u32> {
+        self.numbers.get(&state).copied()
+    }
+
     pub(super) fn number(&mut self, state: State) -> u32 {
         let next = self.finders.len() as u32;
         let number = *self.numbers.entry(state).or_insert(next);

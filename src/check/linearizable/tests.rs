@@ -255,7 +255,6 @@ fn turn(processes: u8) -> impl Strategy<Value = Turn> {
 fn play(turns: &[Turn], spec: &str, unique: bool, most: usize) -> History {
     let mut builder = Builder::new(Clock::Steps);
     let key = builder.key("x");
-    let names = ["", "a", "b"];
     let mut held = String::new();
     let mut open = [None; 8];
     let mut written = 0_usize;
@@ -269,20 +268,7 @@ fn play(turns: &[Turn], spec: &str, unique: bool, most: usize) -> History {
                 1 => Outcome::Fail,
                 _ => Outcome::Ok,
             };
-            let told = match action {
-                Action::Read(_) if turn.honest => Told::Value(value(&mut builder, &held)),
-                Action::Read(_) if unique => {
-                    let any = (turn.one as usize * 3 + turn.two as usize) % (written + 1);
-                    Told::Value(value(&mut builder, &unique_name(any)))
-                }
-                Action::Read(_) if spec == "append" => {
-                    let text = format!("{}{}", names[turn.one as usize], names[turn.two as usize]);
-                    Told::Value(value(&mut builder, &text))
-                }
-                Action::Read(_) => Told::Value(value(&mut builder, names[turn.one as usize])),
-                Action::Cas { .. } => Told::Swapped(turn.one != 0),
-                _ => Told::Nothing,
-            };
+            let told = told(&mut builder, spec, unique.then_some(written), turn, action, &held);
             if late {
                 effect(&mut builder, action, &mut held);
             }
@@ -299,13 +285,13 @@ fn play(turns: &[Turn], spec: &str, unique: bool, most: usize) -> History {
                 written += 1;
                 return unique_name(written);
             }
-            names[at as usize].to_owned()
+            NAMES[at as usize].to_owned()
         };
         let action = match (turn.kind, spec) {
             (0 | 1, _) => Action::Read(ValueId::NIL),
             (2, "cas-register") => {
-                let from = value(&mut builder, names[turn.one as usize]);
-                let to = value(&mut builder, names[turn.two as usize]);
+                let from = value(&mut builder, NAMES[turn.one as usize]);
+                let to = value(&mut builder, NAMES[turn.two as usize]);
                 Action::Cas { from, to, swapped: true }
             }
             (_, "append") if turn.kind == 2 || turn.one != 0 => {
@@ -327,6 +313,33 @@ fn play(turns: &[Turn], spec: &str, unique: bool, most: usize) -> History {
     }
     builder.finish()
 }
+
+/// What the end of an operation tells; with unique values, `written` says how many there are.
+fn told(
+    builder: &mut Builder,
+    spec: &str,
+    written: Option<usize>,
+    turn: &Turn,
+    action: Action,
+    held: &str,
+) -> Told {
+    let found = match (action, written) {
+        (Action::Cas { .. }, _) => return Told::Swapped(turn.one != 0),
+        (Action::Read(_), _) if turn.honest => held.to_owned(),
+        (Action::Read(_), Some(written)) => {
+            unique_name((turn.one as usize * 3 + turn.two as usize) % (written + 1))
+        }
+        (Action::Read(_), None) if spec == "append" => {
+            format!("{}{}", NAMES[turn.one as usize], NAMES[turn.two as usize])
+        }
+        (Action::Read(_), None) => NAMES[turn.one as usize].to_owned(),
+        _ => return Told::Nothing,
+    };
+    Told::Value(value(builder, &found))
+}
+
+/// The values of the plays, where they are not unique.
+const NAMES: [&str; 3] = ["", "a", "b"];
 
 fn unique_name(number: usize) -> String {
     if number == 0 { String::new() } else { format!("v{number}") }
@@ -409,6 +422,27 @@ proptest! {
             }
         }
         agree(&history, "cas-register", ValueId::NIL)?;
+    }
+
+    /// So a window that is a violation is one because the whole is.
+    #[test]
+    fn all_windows_of_a_linearizable_history_are(turns in prop::collection::vec(turn(5), 8..40)) {
+        let history = play(&turns, "cas-register", false, 16);
+        let problem = problem(&history, "cas-register", ValueId::NIL);
+        let machine = Machine::of(&problem).expect("it describes them");
+        for part in Keys::of(&problem).parts(&problem, &machine) {
+            if wgl::check(&part, None, &|| false) != Verdict::Valid {
+                continue;
+            }
+            let plan = plan::Plan::of(&part);
+            for rank in 0..plan.by_end.len() {
+                for size in 1..5 {
+                    let ids = witness::window(&plan, rank, size).expect("values tell");
+                    let inner = Part { ids: &ids, ..part };
+                    prop_assert_eq!(wgl::check(&inner, None, &|| false), Verdict::Valid, "{:?}", ids);
+                }
+            }
+        }
     }
 
     #[test]

@@ -33,11 +33,18 @@ use super::config::{Choice, Config, clear, next_bit};
 use super::part::Part;
 use super::plan::Plan;
 use super::seen::{Insertion, Seen};
-use super::witness::cut;
+use super::witness::{cut, window};
 use crate::check::spec::{State, Step};
+use crate::history::OpId;
 
 /// How many steps pass between two looks at the budget.
 const STEPS_BETWEEN_POLLS: u64 = 2048;
+
+/// The size of the first window of a violation, and how much larger the next one is.
+const WINDOW: usize = 2;
+const LARGER: usize = 4;
+/// The steps that a search in a window may take. It is to save time.
+const WINDOW_STEPS: u64 = 20_000;
 
 /// Decides it. With an allowance it stops after so many steps.
 pub(super) fn check(part: &Part<'_>, allowance: Option<u64>, stop: &dyn Fn() -> bool) -> Verdict {
@@ -48,10 +55,41 @@ pub(super) fn check(part: &Part<'_>, allowance: Option<u64>, stop: &dyn Fn() -> 
     let mut search = Search::new(&plan, part);
     match search.run(allowance.unwrap_or(u64::MAX), stop) {
         End::Found => Verdict::Valid,
-        End::Exhausted => Verdict::Violation(cut(&plan, search.deepest)),
+        End::Exhausted => {
+            let rank = search.deepest;
+            let core = cut(&plan, rank);
+            Verdict::Violation(narrow(part, &plan, rank, &core, stop).unwrap_or(core))
+        }
         End::Stopped => Verdict::Stopped,
         End::Full => Verdict::TooLarge,
     }
+}
+
+/// A part of a violation that is one by itself, if some window is; see [`witness`](super::witness).
+fn narrow(
+    part: &Part<'_>,
+    plan: &Plan,
+    rank: usize,
+    core: &[OpId],
+    stop: &dyn Fn() -> bool,
+) -> Option<Vec<OpId>> {
+    let mut size = WINDOW;
+    while size * 2 < core.len() && !stop() {
+        let ids = window(plan, rank, size)?;
+        if ids.len() < core.len() {
+            let inner = Part { ids: &ids, ..*part };
+            let plan = Plan::of(&inner);
+            if let Some(read) = plan.thin_air() {
+                return Some(vec![read]);
+            }
+            let mut search = Search::new(&plan, &inner);
+            if search.run(WINDOW_STEPS, stop) == End::Exhausted {
+                return Some(cut(&plan, search.deepest));
+            }
+        }
+        size *= LARGER;
+    }
+    None
 }
 
 /// How a search ended.
