@@ -1,17 +1,20 @@
-//! Keys whose states only grow, turned into registers.
+//! Keys whose states grow, turned into registers.
 //!
-//! A string that is only ever appended to shows its whole past: the longest string that was read tells which append
-//! came first, which second, and so on, wherever each next piece can only be that of one operation. Then an append
-//! *is* a compare-and-set, from what it found to what it made of it, and those that the string does not
-//! contain come behind all of them. With such steps all the rest of this folder works as it does for registers with unique
-//! values, and needs no search.
+//! A string that is appended to shows its past: a string that was read tells which write began it and which
+//! append came first, which second, and so on, wherever each next piece can only be that of one operation. Then an
+//! append *is* a compare-and-set, from what it found to what it made of it. Appends that no string shows came behind
+//! what was read, and until the key was written as a whole again nobody read it: each is a write of a value that nobody
+//! finds. With such steps all the rest of this folder works as for registers with unique values, and needs no
+//! search.
 //!
-//! Keys where the pieces are not unique, or which are also written as a whole, stay as they are.
+//! A key where a string can be told in two ways stays as it is.
 //!
 //! # Cost
 //!
-//! Each piece of the string is sought among all appends of the key that are not placed yet; after
+//! For each string that is not a part of another one, each piece of it is sought among all appends of the key; after
 //! [`MAX_LOOKS`] looks altogether the remaining keys stay as they are.
+
+use hashbrown::{HashMap, HashSet};
 
 use super::super::spec::{State, Step};
 use super::program::Program;
@@ -33,9 +36,13 @@ pub(super) fn unfold(program: &mut Program<'_>) {
         if !program.opaque[key] {
             continue;
         }
-        if let Some((anchor, steps)) = steps(program, key as u32, nodes, &mut looks) {
+        let mut growth = Growth::of(program, key as u32, nodes, looks);
+        let told = growth.walk_all().and_then(|()| growth.steps());
+        looks = growth.looks;
+        let anchors = std::mem::take(&mut growth.anchors);
+        if let Some(steps) = told {
             program.opaque[key] = false;
-            program.anchor[key] = Some(anchor);
+            program.anchors[key] = anchors;
             for (node, step) in steps {
                 program.nodes[node as usize].step = step;
             }
@@ -43,71 +50,122 @@ pub(super) fn unfold(program: &mut Program<'_>) {
     }
 }
 
-/// The steps of a register that the appends of a key are, and the read that shows it.
-fn steps(
-    program: &Program<'_>,
-    key: u32,
-    nodes: &[u32],
-    looks: &mut usize,
-) -> Option<(u32, Vec<(u32, Step)>)> {
-    let machine = program.machine;
-    let mut longest: Option<(u32, State)> = None;
-    let mut highest = State(0);
-    let mut appends = Vec::new();
-    for number in nodes {
-        match program.node(*number).step {
-            Step::Own(_) => appends.push(*number),
-            Step::Find(state) => {
-                highest = highest.max(state);
-                let longer = |(_, known)| known != state && machine.may_become(known, state);
-                if longest.is_none_or(longer) {
-                    longest = Some((*number, state));
-                }
-            }
-            // Written as a whole: its past is not in its end.
-            _ => return None,
-        }
-    }
-    let (anchor, end) = longest?;
-    let mut steps = Vec::with_capacity(appends.len());
-    let mut now = program.initial(key);
-    while now != end {
-        let Some((place, next)) = next_piece(program, &appends, now, end, looks)? else { break };
-        let append = appends.remove(place);
-        steps.push((append, Step::Swap { from: now, to: next }));
-        now = next;
-    }
-    for append in appends {
-        // A state of its own, that nobody finds.
-        let beyond = State(u32::MAX - 1 - append);
-        if beyond <= highest || machine.may_become(beyond, end) {
-            return None;
-        }
-        steps.push((append, Step::Put(beyond)));
-    }
-    Some((anchor, steps))
+/// One key.
+struct Growth<'g, 'p> {
+    program: &'g Program<'p>,
+    appends: Vec<u32>,
+    /// What a string can begin with: what the key held at first, and what was written as a whole.
+    starts: Vec<State>,
+    /// What was read, and by whom, the longest first.
+    found: Vec<(State, u32)>,
+    /// What is known of appends.
+    swaps: HashMap<u32, Step, foldhash::fast::FixedState>,
+    /// The states on the way to what was read.
+    passed: HashSet<State, foldhash::fast::FixedState>,
+    /// The reads that tell it.
+    anchors: Vec<u32>,
+    looks: usize,
 }
 
-/// The only append that can come next on the way to `end`, and what it leaves; `Some(None)` where none can, and `None`
-/// where more than one can.
-fn next_piece(
-    program: &Program<'_>,
-    appends: &[u32],
-    now: State,
-    end: State,
-    looks: &mut usize,
-) -> Option<Option<(usize, State)>> {
-    *looks += appends.len();
-    if *looks > MAX_LOOKS {
-        return None;
+/// What can come next on the way to a string.
+enum Next {
+    Nothing,
+    /// This append, and the state that it leaves.
+    Piece(u32, State),
+    Several,
+}
+
+impl<'g, 'p> Growth<'g, 'p> {
+    fn of(program: &'g Program<'p>, key: u32, nodes: &[u32], looks: usize) -> Self {
+        let (mut appends, mut starts, mut found) = (vec![], vec![program.initial(key)], vec![]);
+        for number in nodes {
+            match program.node(*number).step {
+                Step::Own(_) => appends.push(*number),
+                Step::Put(state) => starts.push(state),
+                Step::Find(state) => found.push((state, *number)),
+                _ => {}
+            }
+        }
+        starts.sort_unstable();
+        starts.dedup();
+        // States of longer strings have higher numbers than those of their beginnings.
+        found.sort_unstable_by_key(|(state, node)| (std::cmp::Reverse(*state), *node));
+        found.dedup_by_key(|(state, _)| *state);
+        let (swaps, passed) = (HashMap::default(), HashSet::default());
+        Self { program, appends, starts, found, swaps, passed, anchors: Vec::new(), looks }
     }
-    let leads = |(place, number): (usize, &u32)| {
-        let next = program.machine.apply(now, program.node(*number).step)?;
-        program.machine.may_become(next, end).then_some((place, next))
-    };
-    let mut leading = appends.iter().enumerate().filter_map(leads);
-    match (leading.next(), leading.next()) {
-        (only, None) => Some(only),
-        _ => None,
+
+    /// Tells every string that was read; `None` where one can be told in two ways.
+    fn walk_all(&mut self) -> Option<()> {
+        for (end, read) in self.found.clone() {
+            if !self.passed.contains(&end) {
+                self.anchors.push(read);
+                self.walk(end)?;
+            }
+        }
+        Some(())
+    }
+
+    /// Tells one string. Where nothing leads to it, its reads are out of thin air, which others find out.
+    fn walk(&mut self, end: State) -> Option<()> {
+        let mut start = None;
+        for index in 0..self.starts.len() {
+            let from = self.starts[index];
+            let leads = from == end || !matches!(self.next(from, end)?, Next::Nothing);
+            if leads && start.replace(from).is_some() {
+                return None;
+            }
+        }
+        let Some(mut now) = start else { return Some(()) };
+        self.passed.insert(now);
+        while now != end {
+            match self.next(now, end)? {
+                Next::Several => return None,
+                Next::Nothing => return Some(()),
+                Next::Piece(append, next) => {
+                    let step = Step::Swap { from: now, to: next };
+                    if self.swaps.insert(append, step).is_some_and(|other| other != step) {
+                        return None;
+                    }
+                    self.passed.insert(next);
+                    now = next;
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// What leads on from a state towards another; `None` after too many looks.
+    fn next(&mut self, now: State, end: State) -> Option<Next> {
+        let machine = self.program.machine;
+        if !machine.may_become(now, end) {
+            return Some(Next::Nothing);
+        }
+        self.looks += self.appends.len();
+        if self.looks > MAX_LOOKS {
+            return None;
+        }
+        let leads = |append: &u32| {
+            let next = machine.apply(now, self.program.node(*append).step)?;
+            machine.may_become(next, end).then_some((*append, next))
+        };
+        let mut leading = self.appends.iter().filter_map(leads);
+        Some(match (leading.next(), leading.next()) {
+            (None, _) => Next::Nothing,
+            (Some((append, next)), None) => Next::Piece(append, next),
+            (Some(_), Some(_)) => Next::Several,
+        })
+    }
+
+    /// The steps of a register that the appends are.
+    fn steps(&self) -> Option<Vec<(u32, Step)>> {
+        let highest = self.found.first().map_or(State(0), |(state, _)| *state);
+        let step = |append: &u32| {
+            // A state of its own, that nobody finds.
+            let beyond = State(u32::MAX - 1 - append);
+            let unseen = (beyond > highest).then_some(Step::Put(beyond));
+            Some((*append, self.swaps.get(append).copied().or(unseen)?))
+        };
+        self.appends.iter().map(step).collect()
     }
 }

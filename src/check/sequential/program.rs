@@ -44,8 +44,8 @@ pub(super) struct Program<'p> {
     pub(super) keys: usize,
     /// By key: whether a step changes it as only the specification knows.
     pub(super) opaque: Vec<bool>,
-    /// By key: the read that tells what its changes did, where they were turned into steps of a register.
-    pub(super) anchor: Vec<Option<u32>>,
+    /// By key: the reads that tell what its changes did, where they were turned into steps of a register.
+    pub(super) anchors: Vec<Vec<u32>>,
 }
 
 impl<'p> Program<'p> {
@@ -63,7 +63,7 @@ impl<'p> Program<'p> {
             node_of: vec![NONE; history.operations.len()],
             keys,
             opaque: vec![false; keys],
-            anchor: vec![None; keys],
+            anchors: vec![Vec::new(); keys],
         };
         for op in history.ids() {
             program.add(op);
