@@ -59,9 +59,12 @@ impl<'p> Closure<'p> {
                 Step::Try { from, .. } => Some(from),
                 step => step.found(),
             };
-            if self.program.opaque[key] || matches!(node.step, Step::Miss(_)) {
+            let anchors = &self.program.anchors[key];
+            let grows = self.program.opaque[key] || !anchors.is_empty();
+            if grows || matches!(node.step, Step::Miss(_)) {
                 if !std::mem::replace(&mut whole_key[key], true) {
                     todo.extend(&self.changes[key]);
+                    todo.extend(anchors);
                 }
             } else if let Some(state) = found
                 && let Some(makers) = self.makers.get(&(node.key, state))

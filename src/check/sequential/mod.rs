@@ -30,6 +30,7 @@ mod closure;
 mod cut;
 mod decide;
 mod explain;
+mod growth;
 mod guess;
 mod hint;
 mod memo;

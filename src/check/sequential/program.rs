@@ -7,6 +7,7 @@
 
 use super::super::Problem;
 use super::super::spec::{Machine, State, Step};
+use super::growth;
 use crate::history::{KeyId, OpId, Outcome};
 
 /// Stands for 'none' where a number of a node, an edge or a state is stored.
@@ -43,6 +44,8 @@ pub(super) struct Program<'p> {
     pub(super) keys: usize,
     /// By key: whether a step changes it as only the specification knows.
     pub(super) opaque: Vec<bool>,
+    /// By key: the reads that tell what its changes did, where they were turned into steps of a register.
+    pub(super) anchors: Vec<Vec<u32>>,
 }
 
 impl<'p> Program<'p> {
@@ -60,10 +63,12 @@ impl<'p> Program<'p> {
             node_of: vec![NONE; history.operations.len()],
             keys,
             opaque: vec![false; keys],
+            anchors: vec![Vec::new(); keys],
         };
         for op in history.ids() {
             program.add(op);
         }
+        growth::unfold(&mut program);
         program
     }
 

@@ -3,6 +3,7 @@
 mod brute;
 mod classic;
 mod random;
+mod store;
 
 use super::*;
 use crate::check::{Budget, spec::Spec};
