@@ -117,7 +117,7 @@ fn compare(seed: u64, counts: &mut [[u64; 3]]) {
     let plain = !history.operations.iter().any(|op| op.outcome == Outcome::Ok && missed(op));
     let decidable = plain && brute::unique(&history, ValueId::NIL);
     for (model, count) in ordered_models().zip(counts) {
-        let answer = (model.check)(&problem);
+        let answer = model.check(&problem);
         let truth = brute::holds(&history, ValueId::NIL, model.name);
         let complete = decidable || matches!(model.name, "linearizable" | "sequential");
         let verdict = match &answer {
@@ -164,7 +164,7 @@ fn witnesses(seed: u64) {
     let history = history(seed);
     let problem = problem(&history);
     for model in ordered_models() {
-        let Answer::Violation(core) = (model.check)(&problem) else { continue };
+        let Answer::Violation(core) = model.check(&problem) else { continue };
         let witness = Witness::find(&problem, model, &core);
         let small = history.restricted(&witness.operations);
         let broken = |history: &History| !brute::holds(history, ValueId::NIL, model.name);

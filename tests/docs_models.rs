@@ -95,7 +95,7 @@ fn the_histories_tell_all_models_apart() {
         .collect();
     let histories: Vec<History> = names.iter().map(|name| history(name)).collect();
     let holds =
-        |model: &Model, history: &History| (model.check)(&problem(history)) == Answer::Valid;
+        |model: &Model, history: &History| model.check(&problem(history)) == Answer::Valid;
     let apart = |keeps: &Model, breaks: &Model| {
         let found = histories.iter().any(|h| holds(keeps, h) && !holds(breaks, h));
         assert!(found, "no history keeps {keeps:?} and breaks {breaks:?}");

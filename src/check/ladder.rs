@@ -6,7 +6,7 @@
 //! A model that its own checker could not decide (repeated values, a spent budget) is often decided by
 //! its neighbours.
 
-use super::models::View;
+use super::models::{SharedTrace, View};
 use super::{Answer, MODELS, Model, Problem, claimed};
 
 /// What is known of one model.
@@ -36,12 +36,13 @@ impl Ladder {
         let mut rungs: Vec<Option<Rung>> = MODELS.iter().map(|_| None).collect();
         // The strongest, then from the weakest up.
         let order = MODELS.iter().take(1).chain(MODELS.iter().skip(1).rev());
+        let mut shared = SharedTrace::default();
         for model in order.filter(|model| models.iter().any(|asked| asked.name == model.name)) {
             if decided(&rungs, model).is_some() {
                 continue;
             }
             progress(model);
-            let answer = (model.check)(problem);
+            let answer = model.check_sharing(problem, &mut shared);
             rungs[model.index()] = Some(Rung { model, answer, because_of: None });
         }
         let found = rungs.clone();

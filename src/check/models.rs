@@ -1,6 +1,7 @@
 //! The one list of consistency models, strongest first. The command line, the ladder and the docs read it.
 
-use super::{Answer, Problem, causal, convergent, linearizable, pram, sequential, session};
+use super::order::{Halt, Trace};
+use super::{Answer, Budget, Problem, causal, convergent, linearizable, pram, sequential, session};
 
 /// Whose order a model speaks of, and which orders it must respect; what a witness is explained with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +38,25 @@ pub struct Model {
     pub title: &'static str,
     /// What it promises, in one line.
     pub promise: &'static str,
-    /// The checker.
-    pub check: fn(&Problem<'_>) -> Answer,
+    checker: Checker,
     /// What its orders respect.
     pub view: View,
     /// The models right below it: what keeps this one keeps them.
     below: &'static [&'static str],
 }
+
+/// How a model is checked.
+#[derive(Clone, Copy)]
+enum Checker {
+    /// From the history itself.
+    History(fn(&Problem<'_>) -> Answer),
+    /// From its trace, which several models share.
+    Trace(fn(&Trace, Budget<'_>) -> Result<(), Halt>),
+}
+
+/// The trace of a history, made when the first model needs it.
+#[derive(Debug, Default)]
+pub struct SharedTrace(Option<Result<Trace, Answer>>);
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -52,6 +65,22 @@ impl std::fmt::Debug for Model {
 }
 
 impl Model {
+    /// Checks a history.
+    pub fn check(&self, problem: &Problem<'_>) -> Answer {
+        self.check_sharing(problem, &mut SharedTrace::default())
+    }
+
+    /// The same as one of several checks of one problem.
+    pub fn check_sharing(&self, problem: &Problem<'_>, shared: &mut SharedTrace) -> Answer {
+        match self.checker {
+            Checker::History(check) => check(problem),
+            Checker::Trace(check) => match shared.0.get_or_insert_with(|| Trace::of(problem)) {
+                Ok(trace) => trace.answer(check(trace, problem.budget)),
+                Err(answer) => answer.clone(),
+            },
+        }
+    }
+
     /// Its place in [`MODELS`].
     pub fn index(&self) -> usize {
         MODELS.iter().position(|model| model.name == self.name).unwrap_or(0)
@@ -76,7 +105,7 @@ pub const MODELS: &[Model] = &[
         name: "linearizable",
         title: "linearizable",
         promise: "one order of all operations that respects real time: every read is current",
-        check: linearizable::check,
+        checker: Checker::History(linearizable::check),
         view: View::RealTime,
         below: &["sequential"],
     },
@@ -84,7 +113,7 @@ pub const MODELS: &[Model] = &[
         name: "sequential",
         title: "sequential",
         promise: "one order of all operations that respects every process' own order",
-        check: sequential::check,
+        checker: Checker::History(sequential::check),
         view: View::ProgramOrder,
         below: &["cm", "ccv"],
     },
@@ -92,7 +121,7 @@ pub const MODELS: &[Model] = &[
         name: "ccv",
         title: "causal convergence (CCv)",
         promise: "causes before effects, and conflicting writes are settled alike everywhere",
-        check: causal::check_ccv,
+        checker: Checker::Trace(causal::ccv),
         view: View::CausalConvergence,
         below: &["cc", "mr"],
     },
@@ -100,7 +129,7 @@ pub const MODELS: &[Model] = &[
         name: "cm",
         title: "causal memory (CM)",
         promise: "causes before effects, and each process sees one order that fits all it has read",
-        check: causal::check_cm,
+        checker: Checker::Trace(causal::cm),
         view: View::CausalMemory,
         below: &["cc", "pram", "wfr"],
     },
@@ -108,7 +137,7 @@ pub const MODELS: &[Model] = &[
         name: "cc",
         title: "causal consistency (CC)",
         promise: "no effect is seen without its cause",
-        check: causal::check_cc,
+        checker: Checker::Trace(causal::cc),
         view: View::Causal,
         below: &["ryw"],
     },
@@ -116,7 +145,7 @@ pub const MODELS: &[Model] = &[
         name: "pram",
         title: "PRAM",
         promise: "each process sees the writes of every other in the order they were made",
-        check: pram::check,
+        checker: Checker::Trace(pram::pram),
         view: View::Pram,
         below: &["mw", "ryw"],
     },
@@ -124,7 +153,7 @@ pub const MODELS: &[Model] = &[
         name: "wfr",
         title: "writes follow reads",
         promise: "whoever sees a write sees what its writer had read before",
-        check: session::check_writes_follow_reads,
+        checker: Checker::Trace(session::writes_follow_reads),
         view: View::WritesFollowReads,
         below: &[],
     },
@@ -132,7 +161,7 @@ pub const MODELS: &[Model] = &[
         name: "mw",
         title: "monotonic writes",
         promise: "whoever sees a write sees its writer's earlier writes",
-        check: session::check_monotonic_writes,
+        checker: Checker::Trace(session::monotonic_writes),
         view: View::MonotonicWrites,
         below: &["mr"],
     },
@@ -140,7 +169,7 @@ pub const MODELS: &[Model] = &[
         name: "mr",
         title: "monotonic reads",
         promise: "no process reads a key back in time",
-        check: session::check_monotonic_reads,
+        checker: Checker::Trace(session::monotonic_reads),
         view: View::MonotonicReads,
         below: &[],
     },
@@ -148,7 +177,7 @@ pub const MODELS: &[Model] = &[
         name: "ryw",
         title: "read your writes",
         promise: "no process reads what is older than its own last write",
-        check: session::check_read_your_writes,
+        checker: Checker::Trace(session::read_your_writes),
         view: View::ReadYourWrites,
         below: &[],
     },
@@ -156,7 +185,7 @@ pub const MODELS: &[Model] = &[
         name: "convergent",
         title: "convergent",
         promise: "when writing has ended, all replicas come to hold the same",
-        check: convergent::check,
+        checker: Checker::History(convergent::check),
         view: View::FinalReads,
         below: &[],
     },

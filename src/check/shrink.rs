@@ -27,7 +27,7 @@ pub fn minimal(problem: &Problem<'_>, model: &Model, core: &[OpId]) -> Vec<OpId>
         let smaller = Problem { history: &history, ..problem };
         !keep.is_empty()
             && has_thin_air(&smaller) == thin_air
-            && matches!((model.check)(&smaller), Answer::Violation(_))
+            && matches!(model.check(&smaller), Answer::Violation(_))
     };
     let mut kept: Vec<OpId> = history.ids().collect();
     let mut chunk = kept.len().div_ceil(2).max(1);

@@ -74,7 +74,7 @@ fn holds_with(problem: &Problem<'_>, model: &Model, read: OpId, value: ValueId) 
         Action::Read(found) => *found = value,
         _ => return false,
     }
-    (model.check)(&Problem { history: &history, ..*problem }) == Answer::Valid
+    model.check(&Problem { history: &history, ..*problem }) == Answer::Valid
 }
 
 fn why(problem: &Problem<'_>, model: &Model, culprit: Option<OpId>) -> Vec<String> {
