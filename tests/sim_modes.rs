@@ -20,6 +20,11 @@ fn clean(config: &Config) {
         config.mode, config.replicas, done.runs, done.events, done.operations
     );
     for failure in &done.failures {
+        if std::env::var_os("TRACE").is_some() {
+            let plan = Plan::generate(failure.seed, config).expect("a plan");
+            let outcome = run(&plan, Detail::Everything, &no_checker).expect("a run");
+            println!("{}\n{}", toml::to_string(&plan).expect("data"), outcome.trace);
+        }
         println!("{} seed {}: {}", config.mode, failure.seed, failure.verdict);
     }
     assert_eq!(done.failed, 0, "{} of {} seeds failed", done.failed, done.runs);

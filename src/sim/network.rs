@@ -150,11 +150,11 @@ impl World<'_> {
         }
         let now = self.now;
         let link = self.link_mut(from, to);
-        if link.dials_at.take_if(|at| *at <= now).is_none()
-            || link.session != 0
-            || link.dialling.is_some_and(|(_, until)| until > now)
-        {
+        if link.dials_at.take_if(|at| *at <= now).is_none() || link.session != 0 {
             return;
+        }
+        if let Some((_, until)) = link.dialling.filter(|(_, until)| *until > now) {
+            return self.dial_at(from, to, until + REDIAL);
         }
         self.sessions += 1;
         let session = self.sessions;

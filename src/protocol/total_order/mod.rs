@@ -101,6 +101,12 @@ pub fn build_with<R: Rules>(setup: Setup) -> Box<dyn Protocol> {
     Box::new(TotalOrder::<R>::new(setup))
 }
 
+fn encoded(message: &Message) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    message.encode(&mut bytes);
+    bytes
+}
+
 impl<R: Rules> TotalOrder<R> {
     /// A machine that starts from what an earlier life left behind.
     pub fn new(mut setup: Setup) -> Self {
@@ -168,6 +174,11 @@ impl<R: Rules> TotalOrder<R> {
         if origin == peer {
             self.pending.insert(message, self.delivered, now.since_start)?;
         } else if self.pending.insert(message.clone(), self.delivered, now.since_start)? {
+            if origin == self.me() && self.setup.remember_own {
+                // An own message whose note was lost comes back. What this replica originates from here on
+                // lies behind it in its stream, so it must be on the disk before that.
+                fx.remember.push((message.ts, encoded(&message)));
+            }
             // A peer kept it, and its origin may have lost it (this replica itself, if it is the origin).
             // It goes on to all, so that whoever has said `Synced` before has not said too little.
             for other in self.open_peers().filter(|other| *other != peer) {
@@ -280,9 +291,7 @@ impl<R: Rules> Protocol for TotalOrder<R> {
         let message = Message { ts, incarnation, prev, at, prompt, op };
         self.broadcast(&message, fx);
         if self.setup.remember_own {
-            let mut bytes = Vec::new();
-            message.encode(&mut bytes);
-            fx.remember.push((ts, bytes));
+            fx.remember.push((ts, encoded(&message)));
         }
         let inserted = self.pending.insert(message, self.delivered, now.since_start);
         debug_assert!(
