@@ -131,9 +131,12 @@ impl Shrinker<'_> {
         let even = Delay { base: MS, jitter: 0, shape: Shape::Constant };
         self.with(|plan| plan.links.fill(even));
         for link in 0..self.best.links.len() {
-            let Delay { base, .. } = self.best.links[link];
-            self.with(|plan| plan.links[link] = even);
-            self.with(|plan| plan.links[link] = Delay { base, ..even });
+            let Delay { base, shape, .. } = self.best.links[link];
+            // Only towards what is simpler, or the passes would never end.
+            let done = self.with(|plan| plan.links[link] = even);
+            if !done && shape != Shape::Constant {
+                self.with(|plan| plan.links[link] = Delay { base, ..even });
+            }
         }
         self.with(|plan| {
             plan.client_delay = Delay { base: MS / 10, jitter: 0, shape: Shape::Constant };
@@ -150,9 +153,10 @@ impl Shrinker<'_> {
             let round = |time: u64| time.div_ceil(MS) * MS;
             self.with(|plan| plan.faults[at].at = round(plan.faults[at].at));
             let lasts = self.best.faults[at].fault.lasts();
-            for shorter in [MS, lasts / 4, lasts / 2, round(lasts)] {
-                if shorter != lasts && shorter > 0 {
-                    let fault = self.best.faults[at].fault.lasting(shorter);
+            // Whole milliseconds only, and from there on only shorter ones, or the passes would never end.
+            for simpler in [MS, round(lasts / 4), round(lasts / 2), round(lasts)] {
+                if lasts > 0 && simpler > 0 && (simpler < lasts || lasts % MS != 0) {
+                    let fault = self.best.faults[at].fault.lasting(simpler);
                     if self.with(|plan| plan.faults[at].fault = fault) {
                         break;
                     }
