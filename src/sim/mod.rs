@@ -4,7 +4,8 @@
 //! ```text
 //! plan       everything a run depends on, as data        generate   plans out of seeds
 //! world      the time and the queue of what is to come   network    links as TCP gives them
-//! replica    the production node and log, driven         client     who asks, and how it ended
+//! replica    the production node and log, driven         serve      how it serves its clients
+//! client     who asks, and how it ended
 //! nemesis    has the planned faults happen               judge      the invariants
 //! record     history and trace                           verdict    what is said about a run
 //! mutants    protocols that are wrong on purpose         random     seeded streams
@@ -30,6 +31,7 @@ pub mod plan;
 mod random;
 mod record;
 mod replica;
+mod serve;
 mod shrink;
 mod sweep;
 mod verdict;

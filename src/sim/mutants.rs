@@ -121,18 +121,8 @@ mutants_rules! {
             heard >= 1.min(peers)
         }
     }
-    KeepsEarlyAcks {
-        fn strikes_early_acks() -> bool {
-            false
-        }
-    }
     SendsOnce {
         fn resends() -> bool {
-            false
-        }
-    }
-    SkipsGaps {
-        fn minds_gaps() -> bool {
             false
         }
     }
@@ -185,8 +175,6 @@ pub const MUTANTS: &[Mutant] = &[
     rule::<StaleSnapshot>("stale-snapshot", "is content with the state of a peer that lags", BOTH),
     rule::<LiveTooSoon>("live-too-soon", "takes part before it has heard from all peers", BOTH),
     rule::<SendsOnce>("sends-once", "does not send again what a broken link has lost", BOTH),
-    rule::<KeepsEarlyAcks>("keeps-early-acks", "trusts acknowledgements of an earlier link", BOTH),
-    rule::<SkipsGaps>("skips-gaps", "acknowledges what lies behind a gap", BOTH),
 ];
 
 /// The mutant of this name.

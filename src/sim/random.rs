@@ -97,7 +97,7 @@ impl Stream {
         let drawn = self.0.next_u32();
         let quantile = u64::from(table[(drawn >> 26) as usize]);
         // Spread between the quantiles, so that no two times are equal by construction.
-        (mean.saturating_mul(quantile) >> 10) + ((mean >> 6) * u64::from(drawn & 0xffff) >> 16)
+        (mean.saturating_mul(quantile) >> 10) + (((mean >> 6) * u64::from(drawn & 0xffff)) >> 16)
     }
 }
 

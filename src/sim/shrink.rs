@@ -155,7 +155,7 @@ impl Shrinker<'_> {
             let lasts = self.best.faults[at].fault.lasts();
             // Whole milliseconds only, and from there on only shorter ones, or the passes would never end.
             for simpler in [MS, round(lasts / 4), round(lasts / 2), round(lasts)] {
-                if lasts > 0 && simpler > 0 && (simpler < lasts || lasts % MS != 0) {
+                if lasts > 0 && simpler > 0 && (simpler < lasts || !lasts.is_multiple_of(MS)) {
                     let fault = self.best.faults[at].fault.lasting(simpler);
                     if self.with(|plan| plan.faults[at].fault = fault) {
                         break;

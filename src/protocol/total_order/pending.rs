@@ -172,10 +172,7 @@ impl<R: Rules> PendingMessages<R> {
         };
         for pending in stream.queue.range_mut(first..) {
             let prev = pending.message.prev;
-            if R::minds_gaps()
-                && prev > stream.received
-                && Timestamp::new(prev.time, origin) > delivered
-            {
+            if prev > stream.received && Timestamp::new(prev.time, origin) > delivered {
                 break;
             }
             stream.received = pending.message.place();

@@ -50,18 +50,8 @@ pub trait Rules: Debug + Send + 'static {
         heard == peers
     }
 
-    /// Whether what a peer acknowledged over an earlier link, and what has not come here, is forgotten.
-    fn strikes_early_acks() -> bool {
-        true
-    }
-
     /// Whether a peer is sent again what it lacks when a link comes up.
     fn resends() -> bool {
-        true
-    }
-
-    /// Whether what lies behind a gap in a stream is acknowledged only once the gap is closed.
-    fn minds_gaps() -> bool {
         true
     }
 }

@@ -55,9 +55,7 @@ impl<R: Rules> TotalOrder<R> {
         self.observe(hello.clock.max(hello.delivered.time))?;
         // A life of this replica that the peer remembers and the disk does not.
         self.incarnation = self.incarnation.max(hello.have[self.me().index()].incarnation);
-        if R::strikes_early_acks() {
-            self.pending.strike_early_acks(peer);
-        }
+        self.pending.strike_early_acks(peer);
         self.pending.acknowledge_delivered(peer, hello.delivered, now.since_start);
         let state = &mut self.peers[peer.index()];
         (state.open, state.life) = (true, hello.life);
