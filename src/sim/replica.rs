@@ -434,10 +434,13 @@ impl World<'_> {
             Ok(())
         };
         let result: Result<(), StorageError> = steps();
-        // A compaction that fails leaves the file as it is; a disk that is about to fail shows it at the next
-        // write.
+        // A compaction that fails leaves the file as it is, unless the process dies in it.
         if let Err(error) = result {
-            self.recorder.disk_failed(self.now, id, &error.to_string());
+            if self.replicas[usize::from(id)].disk.is_down() {
+                self.disk_failed(id, &error);
+            } else {
+                self.recorder.disk_failed(self.now, id, &error.to_string());
+            }
         }
     }
 }

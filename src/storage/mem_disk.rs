@@ -102,6 +102,11 @@ impl MemDisk {
         self.lock().crash_at = Some(step);
     }
 
+    /// Whether the crash has come.
+    pub fn is_down(&self) -> bool {
+        self.lock().crashed
+    }
+
     /// Makes the disk full at so many bytes a file.
     pub fn set_capacity(&self, bytes: Option<usize>) {
         self.lock().capacity = bytes;
