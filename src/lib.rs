@@ -6,6 +6,7 @@
 //! bench report load generation; results, one file an output format
 //! view         recorded histories as pages for a browser
 //! runtime      client port, broadcast port, links, sessions: threads and sockets
+//! sim          virtual time, network, disks, seeds, shrinking; a sibling of runtime
 //! client       blocking clients
 //! node         one replica: protocol + storage + pending requests
 //! check        the checkers: one file a consistency model
@@ -13,10 +14,11 @@
 //! storage      storage.txt, the table in memory, the Disk trait and the real disk
 //! protocol     the pure machines, one file a protocol, and the one list of modes
 //! wire         memcached text, RESP, peer frames: bytes <-> messages, no I/O
+//! faults       one vocabulary of faults
 //! base         ids, operations and outcomes, clocks, time, limits
 //! ```
 //!
-//! `base`, `wire`, `protocol`, `storage` and `node` are pure: no clock, no sleep, no random source. The
+//! `base`, `wire`, `protocol`, `storage`, `node` and `sim` are pure: no clock, no sleep, no random source. The
 //! `deny` lines below have clippy keep it.
 
 #[deny(clippy::disallowed_methods, clippy::iter_over_hash_type)]
@@ -26,6 +28,8 @@ pub mod bench;
 pub mod check;
 pub mod cli;
 pub mod client;
+#[deny(clippy::disallowed_methods, clippy::iter_over_hash_type)]
+pub mod faults;
 #[deny(clippy::disallowed_methods, clippy::iter_over_hash_type)]
 pub mod history;
 pub mod labs;

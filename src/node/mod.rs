@@ -131,7 +131,7 @@ impl<T> Node<T> {
             mode,
             me: setup.me,
             replicas: setup.replicas,
-            readable: store.position() > 0,
+            readable: store.incarnation() > 0,
             waiting: VecDeque::new(),
             finished: Duration::ZERO,
             links: vec![Link::default(); usize::from(setup.replicas)],
@@ -174,8 +174,9 @@ impl<T> Node<T> {
         self.protocol.status()
     }
 
-    /// Whether reads can be answered. A replica that started without any data may have answered with data
-    /// before it lost them, so it waits until it is live.
+    /// Whether reads can be answered. A replica that started without data, or with a part that it was fetching
+    /// when it died, may have answered with more before it lost that: it waits until it is live. Its disk
+    /// shows whether it has ever been.
     pub fn readable(&self) -> bool {
         self.readable
     }

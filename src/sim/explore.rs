@@ -27,7 +27,7 @@ use crate::check::{self, Answer, Budget, Problem};
 use crate::history::{
     Action, Builder, Clock, Completion, History, Invocation, Outcome, Told, ValueId,
 };
-use crate::protocol::total_order::TotalOrder;
+use crate::protocol::total_order::{Lamport, TotalOrder};
 use crate::protocol::{Backlog, Effects, Protocol, Recovered, Setup};
 use crate::wire::peer::Frame;
 
@@ -179,7 +179,7 @@ impl State {
     fn joined(scope: &Scope) -> Result<Self, Wrong> {
         let n = usize::from(scope.replicas);
         let replica = |me: u16| Replica {
-            machine: TotalOrder::new(Setup {
+            machine: TotalOrder::<Lamport>::new(Setup {
                 me: ReplicaId(me),
                 replicas: scope.replicas,
                 life: u64::from(me) + 1,

@@ -1,2 +1,92 @@
-//! tmp
+//! The deterministic simulator: the production replicas in virtual time, on a network and on disks that fail
+//! as a plan says.
+//!
+//! ```text
+//! plan       everything a run depends on, as data        generate   plans out of seeds
+//! world      the time and the queue of what is to come   network    links as TCP gives them
+//! replica    the production node and log, driven         serve      how it serves its clients
+//! client     who asks, and how it ended
+//! nemesis    has the planned faults happen               judge      the invariants
+//! record     history and trace                           verdict    what is said about a run
+//! mutants    protocols that are wrong on purpose         random     seeded streams
+//! sweep      many seeds on all cores                     shrink     a failing plan made small
+//! explore    every interleaving of a few operations
+//! ```
+//!
+//! A run has two phases. First clients ask while faults come: nothing wrong may ever be seen (safety). Then
+//! everything is healed, and within a bound of virtual time every replica must take a write, all must
+//! converge, and each is read (liveness). The history then goes to the checker of the mode's own claim, which
+//! the caller passes in.
+//!
+//! The node, the protocol, the log, the encoder and the decoder are those that `servers` runs; only threads,
+//! sockets, clocks and the disk are replaced. One thread a run, no clock, no random source but the seed: the
+//! same plan gives the same bytes on any machine.
+
+mod client;
 pub mod explore;
+mod generate;
+mod judge;
+pub mod mutants;
+mod nemesis;
+mod network;
+pub mod plan;
+mod random;
+mod record;
+mod replica;
+mod serve;
+mod shrink;
+mod sweep;
+mod verdict;
+mod world;
+
+pub use mutants::{MUTANTS, Mutant};
+pub use plan::{Config, Plan, PlanError, Sync};
+pub use record::Detail;
+pub use shrink::{Shrunk, shrink};
+pub use sweep::{Failure, Sweep, SweepOptions, sweep};
+pub use verdict::{Broken, Checker, Finding, Kind, Verdict, no_checker};
+
+use crate::history::History;
+use record::Recorder;
+use world::World;
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What clients asked and were told.
+    pub history: History,
+    /// What happened, as JSON lines; empty unless asked for.
+    pub trace: String,
+    /// What is said about it.
+    pub verdict: Verdict,
+    /// How many events of the virtual world there were.
+    pub events: u64,
+    /// How long it took in virtual time, in nanoseconds.
+    pub virtual_time: u64,
+}
+
+/// The model of [`crate::check`] that a mode claims.
+pub fn claim(mode: &str) -> Option<&'static str> {
+    match mode {
+        "eventual" => Some("convergent"),
+        "causal" => Some("causal"),
+        "sequential" => Some("sequential"),
+        "linearizable" => Some("linearizable"),
+        _ => None,
+    }
+}
+
+/// Runs a plan.
+///
+/// # Errors
+/// A plan that cannot be run, because it says something impossible.
+pub fn run(plan: &Plan, detail: Detail, checker: &Checker<'_>) -> Result<Outcome, PlanError> {
+    let resolved = plan.check()?;
+    let recorder = Recorder::new(detail, claim(&plan.mode));
+    let mut world = World::new(plan, resolved, recorder);
+    world.run();
+    let World { recorder, broken, events, now, healed_at, .. } = world;
+    let (history, trace) = recorder.finish(healed_at);
+    let verdict = Verdict::of(checker(&history), broken);
+    Ok(Outcome { history, trace, verdict, events, virtual_time: now })
+}

@@ -16,9 +16,20 @@ struct Contents {
     synced: usize,
 }
 
+/// A sync that has begun and not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncUnderWay {
+    /// How much of the file it covers.
+    len: usize,
+    /// Which file.
+    renames: u64,
+}
+
 #[derive(Debug, Default)]
 struct State {
     file: Contents,
+    /// How many replacements have become the file.
+    renames: u64,
     /// The file before a rename that is not durable yet.
     renamed_over: Option<Contents>,
     replacements: u64,
@@ -76,6 +87,11 @@ impl MemDisk {
         self.lock().file.synced
     }
 
+    /// How many bytes are in the file.
+    pub fn file_len(&self) -> usize {
+        self.lock().file.data.len()
+    }
+
     /// How many steps were taken so far.
     pub fn steps(&self) -> u64 {
         self.lock().steps
@@ -84,6 +100,11 @@ impl MemDisk {
     /// Crashes in the middle of the given step, counted from 1.
     pub fn crash_at(&self, step: u64) {
         self.lock().crash_at = Some(step);
+    }
+
+    /// Whether the crash has come.
+    pub fn is_down(&self) -> bool {
+        self.lock().crashed
     }
 
     /// Makes the disk full at so many bytes a file.
@@ -96,6 +117,35 @@ impl MemDisk {
         self.lock().sync_fails = fail;
     }
 
+    /// Begins a sync that takes time: it covers what is in the file now, and nothing before it has ended.
+    pub fn begin_sync(&self) -> SyncUnderWay {
+        let state = self.lock();
+        SyncUnderWay { len: state.file.data.len(), renames: state.renames }
+    }
+
+    /// Ends a sync.
+    ///
+    /// # Errors
+    /// It fails, or the disk is down.
+    pub fn finish_sync(&self, sync: SyncUnderWay) -> io::Result<()> {
+        let mut state = self.lock();
+        state.whole_step()?;
+        if state.sync_fails {
+            return Err(io::Error::other("simulated failure of a sync"));
+        }
+        // Another file was durable as a whole when it took this one's place.
+        if state.renames == sync.renames {
+            state.file.synced = state.file.synced.max(sync.len.min(state.file.data.len()));
+        }
+        Ok(())
+    }
+
+    /// Lets the disk go on as if nothing had been asked of it: no crash to come, room, syncs that work.
+    pub fn heal(&self) {
+        let mut state = self.lock();
+        (state.crash_at, state.capacity, state.sync_fails) = (None, None, false);
+    }
+
     /// The disk after a loss of power: the durable part of the file and the first `unsynced` bytes behind
     /// it. `keep_rename` chooses whether a rename that was not made durable happened.
     pub fn restart(&self, unsynced: usize, keep_rename: bool) -> Self {
@@ -106,6 +156,13 @@ impl MemDisk {
         };
         let end = file.synced.saturating_add(unsynced).min(file.data.len());
         Self::with_contents(file.data[..end].to_vec())
+    }
+
+    /// The disk after kill -9: the system goes on, so all that was written is there, durable or not.
+    pub fn after_kill(&self) -> Self {
+        let disk = Self::default();
+        disk.lock().file = self.lock().file.clone();
+        disk
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -180,6 +237,7 @@ impl Disk for MemDisk {
         state.whole_step()?;
         let old = std::mem::replace(&mut state.file, replacement.contents);
         state.renamed_over = Some(old);
+        state.renames += 1;
         state.whole_step()?;
         state.renamed_over = None;
         Ok(())

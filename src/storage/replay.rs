@@ -75,6 +75,9 @@ pub fn open<D: Disk>(mut disk: D, hash_seed: u64) -> Result<Opened<D>, StorageEr
     }
     report.lines = scan.line;
     let (replay, index, torn) = scan.finish(&mut disk)?;
+    // A process that was killed may have written this without syncing it, and a loss of power would still take
+    // it back. From here on it counts as kept, so it has to be.
+    disk.handle().sync().map_err(StorageError::io("sync", disk.path()))?;
     report.torn = report.torn.or(torn);
     let pending = replay.undelivered();
     let position = replay.progress.position;

@@ -16,8 +16,10 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::marker::PhantomData;
 use std::time::Duration;
 
+use super::Rules;
 use crate::base::limits::MAX_REPLICAS;
 use crate::base::{Op, ReplicaId, Timestamp};
 use crate::protocol::Violation;
@@ -42,9 +44,19 @@ impl AckSet {
     fn add(&mut self, replica: ReplicaId) {
         self.0 |= 1 << replica.0;
     }
+}
 
-    fn count(self) -> u32 {
-        self.0.count_ones()
+/// A place in the order of delivery; as small as the timestamp alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    time: u64,
+    tie: u32,
+    replica: ReplicaId,
+}
+
+impl Place {
+    fn ts(self) -> Timestamp {
+        Timestamp::new(self.time, self.replica)
     }
 }
 
@@ -61,16 +73,19 @@ struct Stream {
 
 /// All messages that are not delivered yet.
 #[derive(Clone, Debug)]
-pub(super) struct PendingMessages {
+pub(super) struct PendingMessages<R> {
     me: ReplicaId,
     replicas: u16,
-    heap: BinaryHeap<Reverse<Timestamp>>,
+    heap: BinaryHeap<Reverse<Place>>,
+    /// How many messages have come, modulo 2³².
+    arrivals: u32,
     streams: Vec<Stream>,
     /// How far each replica is known to have delivered; it holds everything up to there.
     delivered_by: Vec<Timestamp>,
+    rules: PhantomData<R>,
 }
 
-impl PendingMessages {
+impl<R: Rules> PendingMessages<R> {
     pub(super) fn new(me: ReplicaId, replicas: u16) -> Self {
         assert!(replicas <= MAX_REPLICAS, "a cluster has at most {MAX_REPLICAS} replicas");
         let n = usize::from(replicas);
@@ -84,8 +99,10 @@ impl PendingMessages {
             me,
             replicas,
             heap: BinaryHeap::new(),
+            arrivals: 0,
             streams: (0..n).map(|_| stream()).collect(),
             delivered_by: vec![Timestamp::ZERO; n],
+            rules: PhantomData,
         }
     }
 
@@ -138,7 +155,9 @@ impl PendingMessages {
         }
         stream.bytes += weight(&message.op);
         stream.queue.insert(at, Pending { message, acks, complete_since: None });
-        self.heap.push(Reverse(ts));
+        self.arrivals = self.arrivals.wrapping_add(1);
+        let tie = R::tie(ts, self.arrivals);
+        self.heap.push(Reverse(Place { time: ts.time, tie, replica: origin }));
         self.close_gap(origin, delivered, now);
         Ok(true)
     }
@@ -157,7 +176,7 @@ impl PendingMessages {
                 break;
             }
             stream.received = pending.message.place();
-            pending.acknowledged_by(self.me, self.replicas, now);
+            pending.acknowledged_by::<R>(self.me, self.me, self.replicas, now);
         }
     }
 
@@ -178,7 +197,7 @@ impl PendingMessages {
             if pending.message.place() > through {
                 break;
             }
-            pending.acknowledged_by(peer, self.replicas, now);
+            pending.acknowledged_by::<R>(peer, self.me, self.replicas, now);
         }
     }
 
@@ -196,7 +215,7 @@ impl PendingMessages {
         self.delivered_by[peer.index()] = ts;
         for stream in &mut self.streams {
             for pending in stream.queue.iter_mut().take_while(|p| p.message.ts <= ts) {
-                pending.acknowledged_by(peer, self.replicas, now);
+                pending.acknowledged_by::<R>(peer, self.me, self.replicas, now);
             }
         }
     }
@@ -206,15 +225,15 @@ impl PendingMessages {
         if self.ripe_at(delay)? > now {
             return None;
         }
-        let Reverse(ts) = self.heap.pop()?;
-        self.pop_front(ts)
+        let Reverse(place) = self.heap.pop()?;
+        self.pop_front(place.ts())
     }
 
     /// When the head of the heap can be delivered; `None` while an acknowledgement is missing.
     pub(super) fn ripe_at(&self, delay: Duration) -> Option<Duration> {
-        let Reverse(ts) = self.heap.peek()?;
-        let head = self.streams[ts.replica.index()].queue.front()?;
-        debug_assert_eq!(head.message.ts, *ts, "a stream's queue is in the heap's order");
+        let Reverse(place) = self.heap.peek()?;
+        let head = self.streams[place.replica.index()].queue.front()?;
+        debug_assert_eq!(head.message.ts, place.ts(), "a stream's queue is in the heap's order");
         let since = head.complete_since?;
         Some(if head.message.prompt { since } else { since + delay })
     }
@@ -222,10 +241,10 @@ impl PendingMessages {
     /// Forgets all messages up to `ts`, which the store holds already.
     pub(super) fn drop_through(&mut self, ts: Timestamp, now: Duration) {
         while let Some(Reverse(head)) = self.heap.peek().copied()
-            && head <= ts
+            && head.ts() <= ts
         {
             self.heap.pop();
-            self.pop_front(head);
+            self.pop_front(head.ts());
         }
         for origin in (0..self.replicas).map(ReplicaId) {
             self.close_gap(origin, ts, now);
@@ -263,9 +282,15 @@ impl PendingMessages {
 }
 
 impl Pending {
-    fn acknowledged_by(&mut self, replica: ReplicaId, replicas: u16, now: Duration) {
+    fn acknowledged_by<R: Rules>(
+        &mut self,
+        replica: ReplicaId,
+        me: ReplicaId,
+        replicas: u16,
+        now: Duration,
+    ) {
         self.acks.add(replica);
-        if self.complete_since.is_none() && self.acks.count() == u32::from(replicas) {
+        if self.complete_since.is_none() && R::is_complete(self.acks.0, me, replicas) {
             self.complete_since = Some(now);
         }
     }

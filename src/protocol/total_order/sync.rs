@@ -1,6 +1,6 @@
 //! What happens when a link comes up, and how a replica that has started becomes live.
 
-use super::{Effects, Event, Frame, Hello, Now, ReplicaId, Synced, TotalOrder, Violation};
+use super::{Effects, Event, Frame, Hello, Now, ReplicaId, Rules, Synced, TotalOrder, Violation};
 use crate::wire::peer::StreamPlace;
 
 /// How far a replica is since its start.
@@ -34,7 +34,7 @@ impl Peer {
     }
 }
 
-impl TotalOrder {
+impl<R: Rules> TotalOrder<R> {
     pub(super) fn on_hello(
         &mut self,
         now: Now,
@@ -60,7 +60,7 @@ impl TotalOrder {
         let state = &mut self.peers[peer.index()];
         (state.open, state.life) = (true, hello.life);
 
-        for origin in self.everyone() {
+        for origin in self.everyone().filter(|_| R::resends()) {
             for message in self.pending.of(origin, hello.have[origin.index()]) {
                 fx.send_write(peer, message);
             }
@@ -99,13 +99,12 @@ impl TotalOrder {
         // All must have said that they are synced while they were linked to the very lives that this
         // replica is linked to.
         let view = self.view();
-        let mut needed = 0;
-        for peer in self.others() {
-            match &self.peers[peer.index()].synced {
-                Some(synced) if synced.view == view => needed = synced.position.max(needed),
-                _ => return,
-            }
+        let synced = self.others().filter_map(|peer| self.peers[peer.index()].synced.as_ref());
+        let positions = || synced.clone().filter(|s| s.view == view).map(|s| s.position);
+        if !R::has_heard_enough(positions().count(), self.peers.len() - 1) {
+            return;
         }
+        let needed = positions().reduce(R::needed).unwrap_or(0);
         if self.position < needed {
             let has_it = |p: &ReplicaId| {
                 self.peers[p.index()].synced.as_ref().is_some_and(|s| s.position >= needed)

@@ -1,0 +1,188 @@
+//! Protocols that are wrong on purpose.
+//!
+//! A simulator that finds nothing proves something only if it would have found it. Each mutant breaks one rule:
+//! one of the protocol's ([`Rules`]) or one of its driver's ([`Duties`]); the simulator must find each within
+//! a few thousand seeds.
+
+use crate::base::{LamportClock, ReplicaId, Timestamp};
+use crate::protocol::total_order::{Rules, build_with};
+use crate::protocol::{Protocol, Setup};
+
+/// What a driver owes to the protocol. The correct driver does all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Duties {
+    /// Links are FIFO.
+    pub fifo: bool,
+    /// Answers to writes wait for the disk.
+    pub answers_wait: bool,
+    /// Values that are read are on the disk before they are shown.
+    pub reads_wait: bool,
+    /// Where it promises that, a write is answered at its delivery.
+    pub answers_at_delivery: bool,
+    /// A replica that began without data answers reads only once it is live.
+    pub waits_until_readable: bool,
+    /// A restart brings back the own writes that were noted.
+    pub brings_back_pending: bool,
+}
+
+impl Duties {
+    pub(super) const ALL: Duties = Duties {
+        fifo: true,
+        answers_wait: true,
+        reads_wait: true,
+        answers_at_delivery: true,
+        waits_until_readable: true,
+        brings_back_pending: true,
+    };
+}
+
+/// A protocol that is wrong on purpose.
+#[derive(Clone, Copy, Debug)]
+pub struct Mutant {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Which rule it breaks.
+    pub breaks: &'static str,
+    /// The modes that have this rule.
+    pub modes: &'static [&'static str],
+    /// Its protocol, where that is another than the mode's own.
+    pub(super) build: Option<fn(Setup) -> Box<dyn Protocol>>,
+    pub(super) duties: Duties,
+}
+
+const BOTH: &[&str] = &["eventual", "sequential"];
+const SEQUENTIAL: &[&str] = &["sequential"];
+const EVENTUAL: &[&str] = &["eventual"];
+
+const fn rule<R: Rules>(
+    name: &'static str,
+    breaks: &'static str,
+    modes: &'static [&'static str],
+) -> Mutant {
+    Mutant { name, breaks, modes, build: Some(build_with::<R>), duties: Duties::ALL }
+}
+
+const fn duty(
+    name: &'static str,
+    breaks: &'static str,
+    modes: &'static [&'static str],
+    duties: Duties,
+) -> Mutant {
+    Mutant { name, breaks, modes, build: None, duties }
+}
+
+macro_rules! mutants_rules {
+    ($($name:ident { $($body:tt)* })*) => {$(
+        #[derive(Clone, Copy, Debug)]
+        struct $name;
+        impl Rules for $name {
+            const ASSERTED: bool = false;
+            $($body)*
+        }
+    )*};
+}
+
+mutants_rules! {
+    OwnAckTwice {
+        fn is_complete(holders: u128, me: ReplicaId, replicas: u16) -> bool {
+            holders.count_ones() + (holders >> me.0 & 1) as u32 >= u32::from(replicas)
+        }
+    }
+    OneAckShort {
+        fn is_complete(holders: u128, _me: ReplicaId, replicas: u16) -> bool {
+            holders.count_ones() + 1 >= u32::from(replicas)
+        }
+    }
+    DeafClock {
+        fn observe(_clock: &mut LamportClock, _time: u64) {}
+    }
+    TiesByArrival {
+        fn tie(_ts: Timestamp, arrival: u32) -> u32 {
+            arrival
+        }
+    }
+    DeliversRepetitions {
+        fn is_delivered(_ts: Timestamp, _delivered: Timestamp) -> bool {
+            false
+        }
+    }
+    MissesMeanwhile {
+        fn keeps_meanwhile() -> bool {
+            false
+        }
+    }
+    StaleSnapshot {
+        fn needed(one: u64, other: u64) -> u64 {
+            one.min(other)
+        }
+    }
+    LiveTooSoon {
+        fn has_heard_enough(heard: usize, peers: usize) -> bool {
+            heard >= 1.min(peers)
+        }
+    }
+    SendsOnce {
+        fn resends() -> bool {
+            false
+        }
+    }
+}
+
+/// All mutants.
+pub const MUTANTS: &[Mutant] = &[
+    rule::<OwnAckTwice>("own-ack-twice", "counts its own acknowledgement twice", BOTH),
+    rule::<OneAckShort>("one-ack-short", "delivers when one acknowledgement is missing", BOTH),
+    rule::<DeafClock>("deaf-clock", "does not advance its clock on receipt", BOTH),
+    rule::<TiesByArrival>("ties-by-arrival", "orders equal times as they came in", BOTH),
+    duty(
+        "early-reply",
+        "answers a write before it is delivered",
+        SEQUENTIAL,
+        Duties { answers_at_delivery: false, ..Duties::ALL },
+    ),
+    duty(
+        "hasty-read",
+        "answers reads after a start without data, before it has fetched any",
+        SEQUENTIAL,
+        Duties { waits_until_readable: false, ..Duties::ALL },
+    ),
+    duty(
+        "early-ack",
+        "answers a write, and shows it, before it is durable",
+        BOTH,
+        Duties { answers_wait: false, reads_wait: false, ..Duties::ALL },
+    ),
+    duty(
+        "dirty-read",
+        "shows values that are not durable yet",
+        BOTH,
+        Duties { reads_wait: false, ..Duties::ALL },
+    ),
+    rule::<DeliversRepetitions>("delivers-twice", "delivers a retransmission again", BOTH),
+    duty(
+        "forgets-pending",
+        "forgets after a restart what it had accepted",
+        EVENTUAL,
+        Duties { brings_back_pending: false, ..Duties::ALL },
+    ),
+    rule::<MissesMeanwhile>("misses-meanwhile", "loses what comes while it fetches state", BOTH),
+    duty(
+        "non-fifo",
+        "runs over links that let messages overtake each other",
+        BOTH,
+        Duties { fifo: false, ..Duties::ALL },
+    ),
+    rule::<StaleSnapshot>("stale-snapshot", "is content with the state of a peer that lags", BOTH),
+    rule::<LiveTooSoon>("live-too-soon", "takes part before it has heard from all peers", BOTH),
+    rule::<SendsOnce>("sends-once", "does not send again what a broken link has lost", BOTH),
+];
+
+/// The mutant of this name.
+pub fn find(name: &str) -> Option<&'static Mutant> {
+    MUTANTS.iter().find(|mutant| mutant.name == name)
+}
+
+/// All names, for a message.
+pub(super) fn names() -> String {
+    MUTANTS.iter().map(|mutant| mutant.name).collect::<Vec<_>>().join(", ")
+}

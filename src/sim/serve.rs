@@ -1,0 +1,103 @@
+//! How a replica serves its clients, as the runtime's sessions do: writes wait until it is live and reads
+//! until it is readable, not longer than a bound; what a read shows is on the disk first.
+
+use super::client::{Answer, key_name};
+use super::plan::Sync;
+use super::verdict::Kind;
+use super::world::{Event, World};
+
+impl World<'_> {
+    /// A client's request has come.
+    pub fn on_ask(&mut self, request: u32) {
+        let asked = self.requests[request as usize].clone();
+        let id = asked.replica;
+        let Some(running) = self.replicas[usize::from(id)].running.as_mut() else {
+            let refused = asked.life.is_none();
+            return self.answer(request, if refused { Answer::Refused } else { Answer::Reset });
+        };
+        if asked.life.is_some_and(|life| life != running.life) {
+            return self.answer(request, Answer::Reset);
+        }
+        let life = running.life;
+        self.note_arrival(request, life);
+        let Some(running) = self.replicas[usize::from(id)].running.as_mut() else { return };
+        let ready = match asked.write {
+            Some(_) => running.node.not_live().is_none(),
+            None => running.node.readable() || !self.duties.waits_until_readable,
+        };
+        if !ready {
+            running.waiting.push(request);
+            let until = self.now.saturating_add(self.plan.write_timeout);
+            return self.schedule(until, Event::Refuse { replica: id, life, request });
+        }
+        match asked.write {
+            Some(_) => self.submit(id, request),
+            None => self.read(id, request),
+        }
+    }
+
+    fn submit(&mut self, id: u16, request: u32) {
+        let op = self.requests[request as usize].op();
+        let mut refused = false;
+        self.drive(id, |node, now| refused = node.submit(now, op, false, request).is_err());
+        if refused {
+            self.answer(request, Answer::Refused);
+        }
+    }
+
+    fn read(&mut self, id: u16, request: u32) {
+        let (unix_ms, key) = (self.clocks(id).unix_ms, self.requests[request as usize].key);
+        let Some(running) = self.replicas[usize::from(id)].running.as_mut() else { return };
+        let table = running.node.store().table();
+        let found = table.get(key_name(key).as_bytes(), unix_ms);
+        let shown = found.map_or(table.last_removal(), |found| found.position);
+        let source = found.map(|found| self.judge.writer(found.data));
+        let waits =
+            self.plan.sync == Sync::Always && self.duties.reads_wait && shown > running.durable;
+        let Some(source) = source.map_or(Some(None), |known| known.map(Some)) else {
+            return self.violate(Kind::ThinAir, || {
+                format!("replica {id} shows a value of {} that nobody wrote", key_name(key))
+            });
+        };
+        let answer = Answer::Value(source);
+        if waits {
+            running.deferred.push((0, shown, request, answer));
+        }
+        self.judge_read(id, key, source);
+        if !waits {
+            self.answer(request, answer);
+        }
+    }
+
+    /// Those who wait for a live or readable replica have their turn.
+    pub fn on_wake(&mut self, id: u16, life: u32) {
+        let Some(running) = self.replicas[usize::from(id)].running.as_mut() else { return };
+        if running.life == life {
+            for request in std::mem::take(&mut running.waiting) {
+                self.on_ask_again(request);
+            }
+        }
+    }
+
+    fn on_ask_again(&mut self, request: u32) {
+        let asked = &self.requests[request as usize];
+        let (id, is_write) = (asked.replica, asked.write.is_some());
+        let Some(running) = self.replicas[usize::from(id)].running.as_mut() else { return };
+        let ready =
+            if is_write { running.node.not_live().is_none() } else { running.node.readable() };
+        match (ready, is_write) {
+            (false, _) => running.waiting.push(request),
+            (true, true) => self.submit(id, request),
+            (true, false) => self.read(id, request),
+        }
+    }
+
+    pub fn on_refuse(&mut self, id: u16, life: u32, request: u32) {
+        let Some(running) = self.replicas[usize::from(id)].running.as_mut() else { return };
+        let waits = running.waiting.iter().position(|waiting| *waiting == request);
+        if let Some(at) = waits.filter(|_| running.life == life) {
+            running.waiting.remove(at);
+            self.answer(request, Answer::Refused);
+        }
+    }
+}
