@@ -94,8 +94,7 @@ fn the_histories_tell_all_models_apart() {
         .map(|path| path.file_stem().and_then(|name| name.to_str()).expect("a name").to_owned())
         .collect();
     let histories: Vec<History> = names.iter().map(|name| history(name)).collect();
-    let holds =
-        |model: &Model, history: &History| model.check(&problem(history)) == Answer::Valid;
+    let holds = |model: &Model, history: &History| model.check(&problem(history)) == Answer::Valid;
     let apart = |keeps: &Model, breaks: &Model| {
         let found = histories.iter().any(|h| holds(keeps, h) && !holds(breaks, h));
         assert!(found, "no history keeps {keeps:?} and breaks {breaks:?}");

@@ -122,16 +122,16 @@ impl<'a> Facts<'a> {
         let both_write = writes(a) && writes(b);
         let respected = match self.view {
             View::Pram => program && (own || both_write),
-            View::MonotonicWrites => {
-                program && (both_write || (own_reads && self.reads(b)))
-            }
+            View::MonotonicWrites => program && (both_write || (own_reads && self.reads(b))),
             View::MonotonicReads => {
                 let same_key = both_write && first.key == second.key;
                 program && (same_key || (own_reads && self.reads(b)))
             }
             View::ReadYourWrites => program && own && writes(a),
             View::WritesFollowReads => {
-                if writes(b) && let Some(read) = self.read_before(a, b) {
+                if writes(b)
+                    && let Some(read) = self.read_before(a, b)
+                {
                     return Some(Reason::FollowsRead(read));
                 }
                 program && own_reads && self.reads(b)
@@ -276,7 +276,10 @@ impl<'a> Facts<'a> {
                 if write == self.n {
                     format!("{first} read the initial value, which {second} replaced")
                 } else {
-                    format!("{first} read what {} wrote, and {second} replaced that", self.name(write))
+                    format!(
+                        "{first} read what {} wrote, and {second} replaced that",
+                        self.name(write)
+                    )
                 }
             }
         };

@@ -67,7 +67,9 @@ impl Ladder {
             self.rung(model).is_some_and(|rung| matches!(rung.answer, Answer::Valid))
         };
         let implied = |model: &'static Model| {
-            MODELS.iter().any(|other| holds(other) && other.name != model.name && other.implies(model))
+            MODELS
+                .iter()
+                .any(|other| holds(other) && other.name != model.name && other.implies(model))
         };
         let models = self.rungs.iter().map(|rung| rung.model);
         models.filter(|model| holds(model) && !implied(model)).collect()
@@ -76,9 +78,8 @@ impl Ladder {
     /// The first model that does not hold, from the bottom of the ladder: what breaks it breaks all above.
     /// Convergence, which is beside the ladder, comes last, unless it is what the history claims.
     pub fn first_broken(&self, claim: Option<&str>) -> Option<&Rung> {
-        let broken = |rung: &&Rung| {
-            matches!(rung.answer, Answer::Violation(_)) && rung.because_of.is_none()
-        };
+        let broken =
+            |rung: &&Rung| matches!(rung.answer, Answer::Violation(_)) && rung.because_of.is_none();
         let beside = |rung: &Rung| rung.model.view == View::FinalReads;
         let claims = claim.map(claimed).unwrap_or_default();
         let convergence = self.rungs.iter().filter(broken).find(|rung| beside(rung));

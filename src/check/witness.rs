@@ -36,7 +36,8 @@ impl Witness {
 /// The read to blame, and what would have been right: the last one whose answer, alone, can be mended.
 fn culprit(problem: &Problem<'_>, model: &Model) -> (Option<OpId>, Vec<String>) {
     let history = problem.history;
-    let mut reads: Vec<OpId> = history.ids().filter(|id| observed(history, *id).is_some()).collect();
+    let mut reads: Vec<OpId> =
+        history.ids().filter(|id| observed(history, *id).is_some()).collect();
     reads.sort_by_key(|id| history.operation(*id).invoked);
     for read in reads.iter().rev() {
         let expected: Vec<String> = candidates(problem, *read)
@@ -87,7 +88,8 @@ fn why(problem: &Problem<'_>, model: &Model, culprit: Option<OpId>) -> Vec<Strin
     }
     if model.view == View::FinalReads {
         return vec![
-            "All writing had ended, and every replica was to hold the same from then on.".to_owned(),
+            "All writing had ended, and every replica was to hold the same from then on."
+                .to_owned(),
         ];
     }
     if let Some(lines) = contradiction(problem, model.view) {
@@ -109,7 +111,8 @@ fn why(problem: &Problem<'_>, model: &Model, culprit: Option<OpId>) -> Vec<Strin
 
 fn thin_air(problem: &Problem<'_>) -> Option<OpId> {
     let history = problem.history;
-    if history.operations.iter().any(|op| matches!(op.action, Action::Append(_) | Action::Other(_))) {
+    if history.operations.iter().any(|op| matches!(op.action, Action::Append(_) | Action::Other(_)))
+    {
         return None;
     }
     history.ids().find(|id| {

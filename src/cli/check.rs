@@ -183,28 +183,9 @@ fn read(args: &CheckArgs) -> anyhow::Result<(String, History)> {
     let length = file.metadata().map_or(0, |data| data.len());
     let bar = reading_bar(args, length);
     let mut input = BufReader::with_capacity(1 << 20, bar.wrap_read(file));
-    let mut history = formats::read_any(&mut input as &mut dyn BufRead, &source, format)?;
+    let history = formats::read_any(&mut input as &mut dyn BufRead, &source, format)?;
     bar.finish_and_clear();
-    if args.html.is_some() {
-        add_messages(&args.file, &mut history)?;
-    }
     Ok((source, history))
-}
-
-/// The messages of a recorded run stand beside its history, in `trace.jsonl`.
-fn add_messages(path: &Path, history: &mut History) -> anyhow::Result<()> {
-    let trace = path.with_file_name("trace.jsonl");
-    if path.file_name().is_none_or(|name| name != "history.jsonl") || !trace.exists() {
-        return Ok(());
-    }
-    let file = File::open(&trace).with_context(|| format!("cannot read {}", trace.display()))?;
-    let source = trace.display().to_string();
-    let read = formats::read_any(&mut BufReader::new(file), &source, None)?;
-    history.messages = read.messages;
-    if history.faults.is_empty() {
-        history.faults = read.faults;
-    }
-    Ok(())
 }
 
 /// Whether anybody would see progress.

@@ -11,6 +11,7 @@ pub mod draw;
 pub mod exit;
 mod generate;
 pub mod servers;
+pub mod sim;
 pub mod usage;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -27,6 +28,8 @@ use clap::{CommandFactory, Parser, Subcommand};
   lab client set x 42        # one command
   lab client                 # interactive
   lab bench --clients 50     # measure
+  lab check history.jsonl    # which consistency models a recorded history keeps
+  lab sim --consistency sequential --seeds 0..1000    # faults in virtual time
 
 Start servers with scripts/server-normal.sh sequential"
 )]
@@ -41,6 +44,7 @@ enum LabCommand {
     Client(client::ClientArgs),
     Bench(bench::BenchArgs),
     Check(check::CheckArgs),
+    Sim(sim::SimArgs),
     Draw(draw::DrawArgs),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
@@ -62,6 +66,7 @@ pub fn lab(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(LabCommand::Client(args)) => return client::run(&args, &arguments),
         Some(LabCommand::Bench(args)) => bench::run(&args, &arguments),
         Some(LabCommand::Check(args)) => check::run(&args, &arguments),
+        Some(LabCommand::Sim(args)) => sim::run(&args, &arguments),
         Some(LabCommand::Draw(args)) => draw::run(&args),
         Some(LabCommand::Completions(args)) => generate::completions(&args, &mut Lab::command()),
         Some(LabCommand::Man(args)) => generate::man(&args, Lab::command()),

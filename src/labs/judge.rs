@@ -23,11 +23,7 @@ pub struct Judged {
 
 impl Judged {
     /// Judges a history by these models. `progress` is told what is being done.
-    pub fn of(
-        problem: &Problem<'_>,
-        models: &[&'static Model],
-        progress: &dyn Fn(&str),
-    ) -> Self {
+    pub fn of(problem: &Problem<'_>, models: &[&'static Model], progress: &dyn Fn(&str)) -> Self {
         let ladder = Ladder::climb(problem, models, &|model| {
             progress(&format!("checking whether it is {}", model.title));
         });
@@ -68,8 +64,10 @@ impl Judged {
             (rung.model.title, mark, text.clone())
         };
         let lines: Vec<_> = self.ladder.rungs.iter().zip(&remarks).map(line).collect();
-        let verdicts: Vec<VerdictLine<'_>> =
-            lines.iter().map(|(model, mark, text)| VerdictLine { model, mark: *mark, text }).collect();
+        let verdicts: Vec<VerdictLine<'_>> = lines
+            .iter()
+            .map(|(model, mark, text)| VerdictLine { model, mark: *mark, text })
+            .collect();
         let mut story = Vec::new();
         if let Some((model, witness)) = &self.witness {
             story.push(format!("Why it is not {}:", model.title));

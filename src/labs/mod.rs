@@ -4,6 +4,7 @@ pub mod demo;
 pub mod judge;
 pub mod picture;
 pub mod replicas;
+pub mod simulation;
 pub mod trace;
 
 use crate::protocol::{self, Mode};

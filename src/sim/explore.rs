@@ -147,6 +147,8 @@ enum Step {
 
 #[derive(Clone, Debug)]
 struct Client {
+    /// Whom it asks.
+    replica: usize,
     /// How far it is in its script.
     asked: usize,
     /// The write whose delivery it waits for.
@@ -191,11 +193,14 @@ impl State {
             now: Duration::ZERO,
             delivered: Vec::new(),
         };
-        let client = Client { asked: 0, waits_for: None, told: Vec::new() };
+        let client = |(replica, _): &(u16, &[Ask])| {
+            let replica = usize::from(*replica);
+            Client { replica, asked: 0, waits_for: None, told: Vec::new() }
+        };
         let mut state = Self {
             replicas: (0..scope.replicas).map(replica).collect(),
             links: vec![VecDeque::new(); n * n],
-            clients: vec![client; scope.clients.len()],
+            clients: scope.clients.iter().map(client).collect(),
             path: Vec::new(),
         };
         for i in 0..n {
@@ -216,7 +221,11 @@ impl State {
 
     fn busy(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         let n = self.replicas.len();
-        self.links.iter().enumerate().filter(|(_, link)| !link.is_empty()).map(move |(at, _)| (at / n, at % n))
+        self.links
+            .iter()
+            .enumerate()
+            .filter(|(_, link)| !link.is_empty())
+            .map(move |(at, _)| (at / n, at % n))
     }
 
     /// All that can happen next.
@@ -266,8 +275,8 @@ impl State {
     }
 
     fn ask(&mut self, scope: &Scope, c: usize) -> Result<(), Wrong> {
-        let (replica, script) = scope.clients[c];
-        let i = usize::from(replica);
+        let (_, script) = scope.clients[c];
+        let i = self.clients[c].replica;
         let ask = script[self.clients[c].asked];
         self.clients[c].asked += 1;
         match ask {
@@ -308,7 +317,7 @@ impl State {
         replica.machine.finish(now, &mut fx);
         while let Some(message) = replica.machine.deliver(now) {
             replica.delivered.push((message.ts, value_of(&message.op)));
-            for client in &mut self.clients {
+            for client in self.clients.iter_mut().filter(|client| client.replica == i) {
                 client.waits_for = client.waits_for.filter(|ts| *ts != message.ts);
             }
         }

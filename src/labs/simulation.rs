@@ -1,0 +1,203 @@
+//! Simulated runs as the lab keeps them: judged by the checker of the mode's own claim, saved with their
+//! history, their trace and a picture, and made small where they fail.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::json;
+use thiserror::Error;
+
+use super::judge::Judged;
+use crate::check::spec::SPECS;
+use crate::check::{Answer, Budget, MODELS, Model, Problem, claimed};
+use crate::history::{History, ValueId, jsonl};
+use crate::report::{self, FolderError};
+use crate::sim::{self, Detail, Finding, Outcome, Plan, PlanError, Verdict};
+
+/// How often a search may ask whether it is to end. A count, not a time: so a verdict depends on the history
+/// alone. No run of a few hundred operations comes near it.
+const PATIENCE: u64 = 20_000;
+
+/// The files of a run's folder.
+pub const FILES: &[&str] =
+    &["summary.json", "plan.json", "history.jsonl", "trace.jsonl", "timeline.html"];
+
+/// Why a run could not be kept.
+#[derive(Debug, Error)]
+pub enum SimulationError {
+    /// The plan says something impossible.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A folder could not be made.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A file could not be written.
+    #[error("cannot write {}: {source}; choose another folder with --out", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A plan could not be read.
+    #[error("cannot read the plan {}: {source}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// What was read is no plan.
+    #[error("{}: expected a plan as `lab sim` writes it to plan.json: {source}", path.display())]
+    NoPlan {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+}
+
+/// Asks the checkers of what the history claims.
+pub fn checker(history: &History) -> Finding {
+    let claim = history.claim.as_deref().unwrap_or("linearizable");
+    with_problem(history, |problem| {
+        for model in claimed(claim) {
+            match model.check(problem) {
+                Answer::Valid => {}
+                Answer::Violation(_) => {
+                    return Finding::Violation(format!("the history is not {}", model.title));
+                }
+                Answer::Unknown(why) => return Finding::Unknown(why),
+            }
+        }
+        Finding::Holds
+    })
+}
+
+fn with_problem<R>(history: &History, use_it: impl FnOnce(&Problem<'_>) -> R) -> R {
+    let asked = AtomicU64::new(0);
+    let spent = || asked.fetch_add(1, Ordering::Relaxed) >= PATIENCE;
+    let budget = Budget::new(&spent);
+    use_it(&Problem { history, spec: &SPECS[0], initial: ValueId::NIL, budget })
+}
+
+/// A run with everything that is known of it.
+#[derive(Debug)]
+pub struct Kept {
+    /// What it depended on.
+    pub plan: Plan,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// What the checkers of all models say.
+    pub judged: Judged,
+}
+
+impl Kept {
+    /// Runs a plan and judges it.
+    ///
+    /// # Errors
+    /// A plan that says something impossible.
+    pub fn run(plan: Plan) -> Result<Self, SimulationError> {
+        let outcome = sim::run(&plan, Detail::Everything, &checker)?;
+        let models: Vec<&'static Model> = MODELS.iter().collect();
+        let judged =
+            with_problem(&outcome.history, |problem| Judged::of(problem, &models, &|_| ()));
+        Ok(Self { plan, outcome, judged })
+    }
+
+    /// What kind of run it was, in one line.
+    pub fn title(&self) -> String {
+        let plan = &self.plan;
+        let mutant = plan.mutant.as_ref().map_or(String::new(), |name| format!(", mutant {name}"));
+        format!(
+            "{}{mutant}, seed {}: {} operations of {} clients on {} replicas, {} faults, {} events, \
+             {:.3} s of virtual time",
+            plan.mode,
+            plan.seed,
+            plan.operations(),
+            plan.clients.len(),
+            plan.replicas,
+            plan.faults.len(),
+            self.outcome.events,
+            self.outcome.virtual_time as f64 / 1e9,
+        )
+    }
+
+    /// Writes [`FILES`] into a folder.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn save(&self, folder: &Path, command_line: &[String]) -> Result<(), SimulationError> {
+        report::prepare(folder)?;
+        let history = &self.outcome.history;
+        write(folder, "plan.json", |out| {
+            serde_json::to_writer_pretty(&mut *out, &self.plan)?;
+            writeln!(out)
+        })?;
+        write(folder, "history.jsonl", |out| jsonl::write(history, out))?;
+        write(folder, "trace.jsonl", |out| out.write_all(self.outcome.trace.as_bytes()))?;
+        write(folder, "timeline.html", |out| self.judged.write_page(&self.title(), history, out))?;
+        let plan = &self.plan;
+        let summary = json!({
+            "command_line": command_line,
+            "mode": plan.mode,
+            "mutant": plan.mutant,
+            "seed": plan.seed,
+            "verdict": verdict_name(&self.outcome.verdict),
+            "why": self.outcome.verdict.to_string(),
+            "replicas": plan.replicas,
+            "clients": plan.clients.len(),
+            "operations": plan.operations(),
+            "faults": plan.faults.len(),
+            "events": self.outcome.events,
+            "virtual_time_ns": self.outcome.virtual_time,
+            "strongest": self.judged.ladder.strongest().iter().map(|m| m.name).collect::<Vec<_>>(),
+        });
+        write_summary(folder, &summary)
+    }
+}
+
+/// Writes the `summary.json` of a folder.
+///
+/// # Errors
+/// What the system says.
+pub fn write_summary(folder: &Path, summary: &serde_json::Value) -> Result<(), SimulationError> {
+    report::prepare(folder)?;
+    write(folder, "summary.json", |out| writeln!(out, "{summary:#}"))
+}
+
+fn write(
+    folder: &Path,
+    name: &str,
+    body: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), SimulationError> {
+    let path = folder.join(name);
+    let written = File::create(&path).and_then(|file| {
+        let mut out = BufWriter::new(file);
+        body(&mut out)?;
+        out.flush()
+    });
+    written.map_err(|source| SimulationError::Write { path, source })
+}
+
+/// `valid`, `violation` or `unknown`.
+pub fn verdict_name(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Holds => "valid",
+        Verdict::Violation { .. } => "violation",
+        Verdict::Unknown(_) => "unknown",
+    }
+}
+
+/// Reads a plan that was saved.
+///
+/// # Errors
+/// A file that cannot be read, or is no plan.
+pub fn read_plan(path: &Path) -> Result<Plan, SimulationError> {
+    let read = |source| SimulationError::Read { path: path.to_owned(), source };
+    let text = fs::read(path).map_err(read)?;
+    serde_json::from_slice(&text)
+        .map_err(|source| SimulationError::NoPlan { path: path.to_owned(), source })
+}
