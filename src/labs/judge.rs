@@ -70,7 +70,7 @@ impl Judged {
             .collect();
         let mut story = Vec::new();
         if let Some((model, witness)) = &self.witness {
-            story.push(format!("Why it is not {}:", model.title));
+            story.push(format!("Witness against {}:", model.title));
             story.extend(witness.why.iter().cloned());
             story.extend(verdicts::expected(witness));
         }

@@ -159,6 +159,31 @@ impl Kept {
     }
 }
 
+/// Writes `summary.json`, `history.jsonl` and `timeline.html` of a run that was recorded for real.
+///
+/// # Errors
+/// What the system says.
+pub fn save_recorded(
+    folder: &Path,
+    title: &str,
+    history: &History,
+    judged: &Judged,
+    command_line: &[String],
+) -> Result<(), SimulationError> {
+    report::prepare(folder)?;
+    write(folder, "history.jsonl", |out| jsonl::write(history, out))?;
+    write(folder, "timeline.html", |out| judged.write_page(title, history, out))?;
+    let strongest: Vec<&str> = judged.ladder.strongest().iter().map(|model| model.name).collect();
+    let summary = json!({
+        "command_line": command_line,
+        "claim": history.claim,
+        "operations": history.operations.len(),
+        "strongest": strongest,
+        "witness_against": judged.witness.as_ref().map(|(model, _)| model.name),
+    });
+    write_summary(folder, &summary)
+}
+
 /// Writes the `summary.json` of a folder.
 ///
 /// # Errors

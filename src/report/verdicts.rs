@@ -104,7 +104,7 @@ fn count(n: usize, what: &str) -> String {
 
 /// The witness: the operations as a table, the read that is wrong, what would have been right, and why.
 pub fn witness_text(history: &History, model: &Model, witness: &Witness, style: Style) -> String {
-    let title = style.bold(&format!("Why it is not {}", model.title));
+    let title = style.bold(&format!("Witness against {}", model.title));
     let mut out = format!("{title} {}\n\n", style.dim("(1 → 2: 1 has to come before 2)"));
     let rows: Vec<[String; 4]> = witness.operations.iter().map(|id| row(history, *id)).collect();
     let width = |column: usize| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0);

@@ -7,6 +7,7 @@
 
 mod costs;
 mod flow;
+mod proof;
 mod tour;
 
 use std::io::{self, Write};
@@ -19,6 +20,7 @@ use thiserror::Error;
 use super::compared_modes;
 use super::picture::picture;
 use super::replicas::{Lab, LabError, members_on};
+use super::simulation::SimulationError;
 use super::trace::{INITIAL, KEY, TraceError};
 use crate::bench::BenchError;
 use crate::client::ClientError;
@@ -65,6 +67,9 @@ pub enum DemoError {
     /// Files could not be written.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// The recorded run could not be saved.
+    #[error(transparent)]
+    Recorded(#[from] SimulationError),
     /// Standard output cannot be written.
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
@@ -146,17 +151,23 @@ impl Demo {
             "Three replicas of a small key-value store. A write to one of them goes to all.\n\
              What a client may rely on meanwhile is the consistency mode. Here are two.",
         )?;
+        let mut recorded = Vec::new();
         for (number, mode) in (1..).zip(compared_modes()) {
             stage.heading(&format!("{number}. {}", mode.name))?;
             stage.say(&format!("{}\n", mode.promise))?;
             tour::show(self, mode, &mut stage)?;
+            recorded.push(proof::show(self, mode, &mut stage)?);
         }
         stage.heading("3. What the difference costs")?;
         costs::show(self, &mut stage)?;
-        self.say_where(&mut stage)
+        self.say_where(&recorded, &mut stage)
     }
 
-    fn say_where<W: Write>(&self, stage: &mut Stage<'_, W>) -> Result<(), DemoError> {
+    fn say_where<W: Write>(
+        &self,
+        recorded: &[PathBuf],
+        stage: &mut Stage<'_, W>,
+    ) -> Result<(), DemoError> {
         let path = self.out.join(PICTURE);
         std::fs::write(&path, picture()?)
             .map_err(|source| FolderError::Io { path: path.clone(), source })?;
@@ -167,6 +178,12 @@ impl Demo {
         };
         file(path, "both modes as a space-time diagram")?;
         file(self.out.join("performance.svg"), "their latencies by percentile")?;
+        for folder in recorded {
+            file(
+                folder.join("timeline.html"),
+                "what was recorded, with its witness, for a browser",
+            )?;
+        }
         for mode in compared_modes() {
             file(report::pairs_folder(&self.out, mode.name).join(""), "figures and histograms")?;
         }
