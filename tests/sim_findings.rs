@@ -78,3 +78,37 @@ fn what_a_start_finds_in_the_file_survives_the_loss_of_power() {
     let found = storage::open(killed.restart(0, true), 7).expect("it opens again");
     assert_eq!(found.store.position(), 1, "it was shown, so it must stay");
 }
+
+/// Found as two replicas that delivered different writes: one had taken over a part of a state whose source
+/// then lost it, and delivered the same writes once more.
+#[test]
+fn what_came_before_the_source_of_a_state_died_is_not_delivered_again() {
+    let mut cluster = Cluster::new("sequential", 2, Duration::ZERO, Backlog::default());
+    cluster.synced = true;
+    (0..2).for_each(|i| cluster.start(i));
+    cluster.link_all();
+    cluster.settle();
+    cluster.synced = false;
+    for value in 0..20 {
+        cluster.submit(0, set(&value.to_string())).expect("it is live");
+        cluster.settle();
+    }
+    cluster.lose_power(1, 0);
+    cluster.start(1);
+    cluster.link_all();
+    while cluster.node(1).store().position() == 0 {
+        for (from, to) in cluster.busy() {
+            cluster.step(from, to);
+        }
+    }
+    assert!(!cluster.node(1).status().live, "the state takes several chunks");
+    let taken = cluster.node(1).store().position();
+    cluster.lose_power(0, 0);
+    cluster.start(0);
+    cluster.link_all();
+    cluster.settle();
+    assert_eq!(cluster.contents(0), cluster.contents(1));
+    for i in 0..2 {
+        assert_eq!(cluster.node(i).store().position(), taken, "replica {i}");
+    }
+}

@@ -94,15 +94,17 @@ impl<T> Node<T> {
         self.caught_up(now);
     }
 
-    fn caught_up(&mut self, now: Now) {
+    pub(super) fn caught_up(&mut self, now: Now) {
         self.protocol.caught_up(now, self.store.position(), self.store.last(), &mut self.fx);
     }
 
-    /// The source is gone.
-    pub(super) fn abandon_transfer(&mut self, peer: ReplicaId) {
-        if self.transfer.take_if(|t| t.source == peer).is_some_and(|t| t.replacing) {
+    /// The source is gone. Whether the store has moved, or may have, by what came from it.
+    pub(super) fn abandon_transfer(&mut self, peer: ReplicaId) -> bool {
+        let Some(transfer) = self.transfer.take_if(|t| t.source == peer) else { return false };
+        if transfer.replacing {
             self.install_step(InstallStep::Abandon);
         }
+        !transfer.replacing
     }
 
     /// A step of an installation, in its place among the appended lines.

@@ -237,8 +237,12 @@ impl<T> Node<T> {
     pub fn disconnected(&mut self, peer: ReplicaId) {
         self.links[peer.index()].up = false;
         self.fx.frames_mut(peer).clear();
-        self.abandon_transfer(peer);
+        let moved = self.abandon_transfer(peer);
         self.protocol.disconnected(peer, &mut self.fx);
+        if moved {
+            // The protocol must know what the store has taken over, or it would deliver that once more.
+            self.caught_up(Now { since_start: self.finished, unix_ms: 0 });
+        }
         self.carry_out();
     }
 
