@@ -1,13 +1,13 @@
 //! Which operations refute a history *by themselves*.
 //!
-//! A part of a history can be in order where the whole is not, and the other way round too: leave out a write, and
-//! the read of its value is thin air. So a witness is *closed*: with each observation, all operations that can have
-//! left what it found. If a legal order of the whole exists, its restriction to a closed part is legal
-//! too, for what stands last before an observation is in the part; so a closed part that is not in order refutes the
-//! whole.
+//! A part of a history can be in order where the whole is not, and the other way round too: leave out a
+//! write, and the read of its value is thin air. So a witness is *closed*: with each observation, all
+//! operations that can have left what it found. If a legal order of the whole exists, its restriction to
+//! a closed part is legal too, for what stands last before an observation is in the part; so a closed
+//! part that is not in order refutes the whole.
 //!
-//! Observations of what was *not* found (a compare-and-set that missed), and keys whose states build on one another
-//! (strings), need every change of their key.
+//! Observations of what was *not* found (a compare-and-set that missed), and keys whose states build on
+//! one another (strings), need every change of their key.
 
 use hashbrown::HashMap;
 

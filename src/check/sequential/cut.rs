@@ -1,9 +1,10 @@
 //! A smaller part of a history that was refuted by search, and so as a whole.
 //!
-//! Closed parts of growing length are judged, in the order of invocation: the shortest prefix that is refuted
-//! is found by galloping and bisection, for with a part every larger one is refuted. Then keys are left out one after
-//! the other. What cannot be decided within the budget counts as not refuted, so the answer is always a proof, and
-//! only its size depends on the budget. To make it minimal is the shrinker's business.
+//! Closed parts of growing length are judged, in the order of invocation: the shortest prefix that is
+//! refuted is found by galloping and bisection, for with a part every larger one is refuted. Then keys
+//! are left out one after the other. What cannot be decided within the budget counts as not refuted, so
+//! the answer is always a proof, and only its size depends on the budget. To make it minimal is the
+//! shrinker's business.
 
 use super::super::{Answer, Problem};
 use super::closure::Closure;

@@ -1,16 +1,17 @@
 //! The order of the writes of each key, by trying out and learning.
 //!
 //! [`saturate`](super::saturate) leaves open what no observation tells: two writes of one key, neither of
-//! which comes before the other in every legal order. Here they are ordered as they ended in real time, most
-//! likely rightly, and each decision is saturated at once, so that all it implies elsewhere is known before the next
-//! one. When a contradiction comes, its explanation names the decisions that it rests on; the latest of those
-//! is taken back and its contrary is added, with what refuted it as the reason. A contradiction that rests on no decision
-//! refutes the history. (This is conflict-directed backjumping, as in the solvers for satisfiability: S. Prosser,
-//! *Hybrid Algorithms for the Constraint Satisfaction Problem*, 1993.)
+//! which comes before the other in every legal order. Here they are ordered as they ended in real time,
+//! most likely rightly, and each decision is saturated at once, so that all it implies elsewhere is known
+//! before the next one. When a contradiction comes, its explanation names the decisions that it rests on;
+//! the latest of those is taken back and its contrary is added, with what refuted it as the reason. A
+//! contradiction that rests on no decision refutes the history. (This is conflict-directed backjumping,
+//! as in the solvers for satisfiability: S. Prosser, *Hybrid Algorithms for the Constraint Satisfaction
+//! Problem*, 1993.)
 //!
-//! When nothing is left open, a linear extension is a proof, and [`verify`](super::verify) has the last word. Most
-//! often one is found long before. After [`MAX_CONFLICTS`] contradictions this gives up and leaves the
-//! history to [`search`](super::search), whose memory of failures bounds it better.
+//! When nothing is left open, a linear extension is a proof, and [`verify`](super::verify) has the last
+//! word. Most often one is found long before. After [`MAX_CONFLICTS`] contradictions this gives up and
+//! leaves the history to [`search`](super::search), whose memory of failures bounds it better.
 
 use super::explain::{Explanation, explain};
 use super::place;
@@ -105,7 +106,8 @@ impl Decider<'_> {
             }
         }
         let mut any = false;
-        // From the end to the beginning: what a decision changes in the clocks is known soon behind it then.
+        // From the end to the beginning: what a decision changes in the clocks is known soon behind it
+        // then.
         for (first, second) in pairs.into_iter().rev() {
             if !self.relation.ordered(first, second) && !self.relation.ordered(second, first) {
                 any = true;

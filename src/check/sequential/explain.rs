@@ -1,13 +1,13 @@
 //! Why a cycle is one: the operations that refute a history by themselves.
 //!
-//! A cycle is a path through edges and along chains. An edge that was inferred rests on another path, of edges that
-//! are older than it; an edge from a refutation rests on the operations of that refutation. Following all of them
-//! down gives the operations needed, and the edges that were only tried out
+//! A cycle is a path through edges and along chains. An edge that was inferred rests on another path, of
+//! edges that are older than it; an edge from a refutation rests on the operations of that refutation.
+//! Following all of them down gives the operations needed, and the edges that were only tried out
 //! ([`Reason::Decided`]): without any of those the refutation is absolute.
 //!
-//! Along a chain only the first and the last operation of a stretch are needed, so paths are sought with the
-//! fewest edges (a breadth-first search in which steps along a chain cost nothing), and only among operations
-//! between the two ends, which the vector clocks tell.
+//! Along a chain only the first and the last operation of a stretch are needed, so paths are sought with
+//! the fewest edges (a breadth-first search in which steps along a chain cost nothing), and only among
+//! operations between the two ends, which the vector clocks tell.
 
 use std::collections::{BTreeSet, VecDeque};
 

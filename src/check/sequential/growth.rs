@@ -1,18 +1,18 @@
 //! Keys whose states grow, turned into registers.
 //!
-//! A string that is appended to shows its past: a string that was read tells which write began it and which
-//! append came first, which second, and so on, wherever each next piece can only be that of one operation. Then an
-//! append *is* a compare-and-set, from what it found to what it made of it. Appends that no string shows came behind
-//! what was read, and until the key was written as a whole again nobody read it: each is a write of a value that nobody
-//! finds. With such steps all the rest of this folder works as for registers with unique values, and needs no
-//! search.
+//! A string that is appended to shows its past: a string that was read tells which write began it and
+//! which append came first, which second, and so on, wherever each next piece can only be that of one
+//! operation. Then an append *is* a compare-and-set, from what it found to what it made of it. Appends
+//! that no string shows came behind what was read, and until the key was written as a whole again nobody
+//! read it: each is a write of a value that nobody finds. With such steps all the rest of this folder
+//! works as for registers with unique values, and needs no search.
 //!
 //! A key where a string can be told in two ways stays as it is.
 //!
 //! # Cost
 //!
-//! For each string that is not a part of another one, each piece of it is sought among all appends of the key; after
-//! [`MAX_LOOKS`] looks altogether the remaining keys stay as they are.
+//! For each string that is not a part of another one, each piece of it is sought among all appends of the
+//! key; after [`MAX_LOOKS`] looks altogether the remaining keys stay as they are.
 
 use hashbrown::{HashMap, HashSet};
 

@@ -1,8 +1,8 @@
 //! A proof without any hint, if luck has it: the changes in the order in which they ended, or began.
 //!
-//! Real time does not bind a sequentially consistent store, but a store that works for its clients mostly takes
-//! effect between the invocation and the completion of a write. So these orders are likely, and trying one costs
-//! next to nothing ([`place`]).
+//! Real time does not bind a sequentially consistent store, but a store that works for its clients mostly
+//! takes effect between the invocation and the completion of a write. So these orders are likely, and
+//! trying one costs next to nothing ([`place`]).
 
 use hashbrown::HashMap;
 
@@ -24,8 +24,8 @@ pub(super) fn order(program: &Program<'_>) -> Option<Vec<OpId>> {
     })
 }
 
-/// When each node is guessed to have taken effect: an `Ok` one at its completion, one of unknown outcome just
-/// before the first completion of an operation that found what it left. [`NONE`]: never.
+/// When each node is guessed to have taken effect: an `Ok` one at its completion, one of unknown outcome
+/// just before the first completion of an operation that found what it left. [`NONE`]: never.
 pub(super) fn times(program: &Program<'_>) -> Vec<u32> {
     let mut found: HashMap<_, u32, foldhash::fast::FixedState> = HashMap::default();
     let history = program.problem.history;

@@ -1,13 +1,13 @@
 //! A proof from the order in which replicas delivered the writes.
 //!
-//! A store that broadcasts its writes in total order applies them everywhere in one order, and its replicas
-//! recorded it. That order is a hint and is never trusted: it only names an order of changes to try, which
-//! [`place`] completes with the observations and [`verify`](super::verify) judges like any other. A wrong hint
-//! costs the time of one failed attempt and nothing else.
+//! A store that broadcasts its writes in total order applies them everywhere in one order, and its
+//! replicas recorded it. That order is a hint and is never trusted: it only names an order of changes to
+//! try, which [`place`] completes with the observations and [`verify`](super::verify) judges like any
+//! other. A wrong hint costs the time of one failed attempt and nothing else.
 //!
-//! Replicas that lag or were down know only a part of the order. So one replica's deliveries are the backbone,
-//! and what it has not delivered is put in behind that which came before it at another replica. Writes that no
-//! replica delivered come last, or, where their outcome is unknown, never happened.
+//! Replicas that lag or were down know only a part of the order. So one replica's deliveries are the
+//! backbone, and what it has not delivered is put in behind that which came before it at another replica.
+//! Writes that no replica delivered come last, or, where their outcome is unknown, never happened.
 //!
 //! Linear in the number of deliveries, for each of at most [`BACKBONES`] attempts.
 

@@ -1,8 +1,8 @@
 //! The situations from which a search has failed already.
 //!
-//! A situation is a row of numbers; rows are kept whole, one behind the other, and compared whole, so a situation is
-//! never taken for another one. The memory is bounded: at [`MAX_WORDS`] nothing is added any more. The search stays
-//! right without it and only does some work twice; its budget decides then.
+//! A situation is a row of numbers; rows are kept whole, one behind the other, and compared whole, so a
+//! situation is never taken for another one. The memory is bounded: at [`MAX_WORDS`] nothing is added any
+//! more. The search stays right without it and only does some work twice; its budget decides then.
 
 use std::hash::BuildHasher;
 

@@ -1,9 +1,10 @@
-//! Sequential consistency: is there one order of *all* operations, of all keys, in which every process' operations
-//! come in its own order and every operation finds what the one order makes it find?
+//! Sequential consistency: is there one order of *all* operations, of all keys, in which every process'
+//! operations come in its own order and every operation finds what the one order makes it find?
 //!
-//! Real time means nothing here: a replica may answer from the past, as long as each process sees one world that only
-//! moves on. And it is not local (Herlihy and Wing, *Linearizability*, TOPLAS 1990): two keys that are each in order by
-//! themselves may not be so together. So nothing here is ever split by key.
+//! Real time means nothing here: a replica may answer from the past, as long as each process sees one
+//! world that only moves on. And it is not local (Herlihy and Wing, *Linearizability*, TOPLAS 1990): two
+//! keys that are each in order by themselves may not be so together. So nothing here is ever split by
+//! key.
 //!
 //! # The way to an answer
 //!
@@ -12,19 +13,21 @@
 //! 1. [`hint`]: the order in which the replicas delivered the writes, if they recorded it;
 //! 2. [`guess`]: the order in which the writes ended, or began;
 //! 3. [`saturate`]: what must hold in every order, to a fixpoint. A cycle refutes the history;
-//! 4. [`decide`]: the writes of each key that are still not ordered are, one pair after the other, with all that
-//!    follows, and back again when that fails;
-//! 5. [`search`]: over how far each process has come, for whatever is left: values that are written twice, strings,
-//!    compare-and-sets that missed.
+//! 4. [`decide`]: the writes of each key that are still not ordered are, one pair after the other, with
+//!    all that follows, and back again when that fails;
+//! 5. [`search`]: over how far each process has come, for whatever is left: values that are written
+//!    twice, strings, compare-and-sets that missed.
 //!
-//! Whoever finds an order, [`verify`] checks it in full before the answer is `Valid`. A violation names operations that
-//! refute the history by themselves ([`closure`]): the cycle and what it rests on, or what [`cut`] leaves of the whole.
+//! Whoever finds an order, [`verify`] checks it in full before the answer is `Valid`. A violation names
+//! operations that refute the history by themselves ([`closure`]): the cycle and what it rests on, or
+//! what [`cut`] leaves of the whole.
 //!
 //! # Cost
 //!
-//! Stages 1 and 2 are O(n log n). A saturation looks a few times at each operation and costs O(k) clock entries a look,
-//! for k processes. The problem is NP-complete (Gibbons and Korach, *Testing Shared Memories*, 1997), so stages 4 and 5 are
-//! exponential at worst, and the budget ends them; runs of real stores are decided with few wrong turns.
+//! Stages 1 and 2 are O(n log n). A saturation looks a few times at each operation and costs O(k) clock
+//! entries a look, for k processes. The problem is NP-complete (Gibbons and Korach, *Testing Shared
+//! Memories*, 1997), so stages 4 and 5 are exponential at worst, and the budget ends them; runs of real
+//! stores are decided with few wrong turns.
 
 mod closure;
 mod cut;

@@ -1,10 +1,10 @@
 //! From an order of the writes to an order of everything.
 //!
-//! Once the order of all changes is fixed, what every key holds at every point of it is fixed too, and processes
-//! no longer meet: each one walks along the changes and makes each of its observations at the first point, not
-//! before the one where it stands, at which the key holds what was found. Taking the first such point never
-//! hurts what follows, so this finds an order with these writes if there is one. It costs a binary search an
-//! operation.
+//! Once the order of all changes is fixed, what every key holds at every point of it is fixed too, and
+//! processes no longer meet: each one walks along the changes and makes each of its observations at the
+//! first point, not before the one where it stands, at which the key holds what was found. Taking the
+//! first such point never hurts what follows, so this finds an order with these writes if there is one.
+//! It costs a binary search an operation.
 
 use super::super::spec::{State, Step};
 use super::program::{NONE, Program};

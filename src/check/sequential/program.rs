@@ -1,9 +1,9 @@
 //! The history as the checkers of this folder see it: steps on chains.
 //!
-//! Only what matters is here, and what tells something: failed operations, reads without an answer and steps
-//! that are [`Step::Idle`] fit anywhere and are left out. Each process is a *chain*, its `Ok` operations in
-//! their order. An operation of unknown outcome hangs beside the chain: it comes behind a number of the chain's
-//! operations and before nothing, not even before what its process did next.
+//! Only what matters is here, and what tells something: failed operations, reads without an answer and
+//! steps that are [`Step::Idle`] fit anywhere and are left out. Each process is a *chain*, its `Ok`
+//! operations in their order. An operation of unknown outcome hangs beside the chain: it comes behind a
+//! number of the chain's operations and before nothing, not even before what its process did next.
 
 use super::super::Problem;
 use super::super::spec::{Machine, State, Step};

@@ -1,14 +1,14 @@
 //! A strict order of operations that only grows, and always knows who comes before whom.
 //!
-//! Each operation has a vector clock: for each *lane* (a process, or one definite operation of unknown outcome)
-//! how many of its operations come before it or are it. So 'does a come before b?' is one comparison. A new edge
-//! joins the clock of its source into that of its target, and what changes goes on along all edges; a node that
-//! would come before itself is a [`Cycle`]. Nodes wait for their turn in a queue sorted by rank, a likely order,
-//! so that most are updated once.
+//! Each operation has a vector clock: for each *lane* (a process, or one definite operation of unknown
+//! outcome) how many of its operations come before it or are it. So 'does a come before b?' is one
+//! comparison. A new edge joins the clock of its source into that of its target, and what changes goes on
+//! along all edges; a node that would come before itself is a [`Cycle`]. Nodes wait for their turn in a
+//! queue sorted by rank, a likely order, so that most are updated once.
 //!
-//! What follows from what is the business of [`saturate`](super::saturate); each edge carries its [`Reason`], from
-//! which [`explain`](super::explain) tells why a cycle is one. Everything since a mark can be undone
-//! ([`Relation::undo`]), for [`decide`](super::decide) tries orders out.
+//! What follows from what is the business of [`saturate`](super::saturate); each edge carries its
+//! [`Reason`], from which [`explain`](super::explain) tells why a cycle is one. Everything since a mark
+//! can be undone ([`Relation::undo`]), for [`decide`](super::decide) tries orders out.
 //!
 //! Memory: one number for each operation and lane, so a relation is refused beyond [`MAX_CLOCKS`].
 
@@ -31,8 +31,8 @@ pub(super) enum Reason {
     ReadsFrom,
     /// The source found what was there at first, and the target changes it.
     Initial,
-    /// The target is where `read` found its value, and the source is another write of the key that comes before
-    /// `read`.
+    /// The target is where `read` found its value, and the source is another write of the key that comes
+    /// before `read`.
     Before {
         /// The observation.
         read: u32,
@@ -55,8 +55,8 @@ pub(super) struct Edge {
     next: u32,
 }
 
-/// `to` comes before `from`, and yet `from` before `to`: by this edge, or where it is [`NONE`] as neighbours on one
-/// chain.
+/// `to` comes before `from`, and yet `from` before `to`: by this edge, or where it is [`NONE`] as
+/// neighbours on one chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cycle {
     pub(super) from: u32,
@@ -230,8 +230,8 @@ impl Relation {
         }
     }
 
-    /// Draws all consequences, by the edges and by the rules, of what changed since the last time. Returns false
-    /// where `stop` says so, with the rest still to do.
+    /// Draws all consequences, by the edges and by the rules, of what changed since the last time.
+    /// Returns false where `stop` says so, with the rest still to do.
     pub(super) fn saturate(
         &mut self,
         rules: &Rules,
@@ -281,8 +281,9 @@ impl Relation {
         }
     }
 
-    /// A total order that contains this one; among what is free, the smallest priority comes first. Where the
-    /// relation is not saturated yet it may have a cycle; the nodes that hang on one are missing then.
+    /// A total order that contains this one; among what is free, the smallest priority comes first. Where
+    /// the relation is not saturated yet it may have a cycle; the nodes that hang on one are missing
+    /// then.
     pub(super) fn linear_extension(&self, priority: &[u32]) -> Vec<u32> {
         let mut waiting = vec![0_u32; self.lane.len()];
         for node in 0..self.lane.len() as u32 {

@@ -1,26 +1,29 @@
 //! What has to hold in *every* legal total order, to a fixpoint.
 //!
-//! Begin with program order and reads-from (each observation comes behind the write whose value it found). Then,
-//! for an observation `r` that found the value of write `w`, and another write `v` of the same key:
+//! Begin with program order and reads-from (each observation comes behind the write whose value it
+//! found). Then, for an observation `r` that found the value of write `w`, and another write `v` of the
+//! same key:
 //!
-//! - if `v` comes before `r`, then `v` comes before `w`, for `r` found `w` and not `v` ([`Reason::Before`]);
+//! - if `v` comes before `r`, then `v` comes before `w`, for `r` found `w` and not `v`
+//!   ([`Reason::Before`]);
 //! - if `w` comes before `v`, then `r` comes before `v`, for the same reason ([`Reason::After`]).
 //!
-//! What the key held at first counts as a write before all others. A cycle refutes the history: no total order
-//! contains it. Without a cycle, and with any two writes of one key ordered, every linear extension is legal, for
-//! nothing can stand between a write and its observation. So what remains to be found is an order of the writes of
-//! each key ([`decide`](super::decide)).
+//! What the key held at first counts as a write before all others. A cycle refutes the history: no total
+//! order contains it. Without a cycle, and with any two writes of one key ordered, every linear extension
+//! is legal, for nothing can stand between a write and its observation. So what remains to be found is an
+//! order of the writes of each key ([`decide`](super::decide)).
 //!
 //! # Cost
 //!
-//! Of the writes of one lane that come before an operation only the last matters: the earlier ones come before it,
-//! and by the second rule so do those who observed them. So each rule looks, for each lane that writes the key,
-//! at one write, found by binary search in the vector clock; and an operation is looked at again only when its
-//! clock has changed. Runs of a real store are done after a few looks at each operation.
+//! Of the writes of one lane that come before an operation only the last matters: the earlier ones come
+//! before it, and by the second rule so do those who observed them. So each rule looks, for each lane
+//! that writes the key, at one write, found by binary search in the vector clock; and an operation is
+//! looked at again only when its clock has changed. Runs of a real store are done after a few looks at
+//! each operation.
 //!
-//! Source: the rules are those of P. Gibbons and E. Korach, *Testing Shared Memories*, SIAM J. Computing 26(4), 1997,
-//! and of the axiomatic checkers since (`CO` in Biswas and Enea, *On the Complexity of Checking Transactional
-//! Consistency*, OOPSLA 2019).
+//! Source: the rules are those of P. Gibbons and E. Korach, *Testing Shared Memories*, SIAM J. Computing
+//! 26(4), 1997, and of the axiomatic checkers since (`CO` in Biswas and Enea, *On the Complexity of
+//! Checking Transactional Consistency*, OOPSLA 2019).
 
 use super::program::{NONE, Program};
 use super::relation::{Cycle, Reason, Relation};
@@ -102,7 +105,8 @@ impl Rules {
         for (key, observers) in at_first.iter().enumerate() {
             for writers in &self.writers[key] {
                 for read in observers {
-                    // Where the observer itself is the first write of its lane, the second comes behind it anyway.
+                    // Where the observer itself is the first write of its lane, the second comes behind
+                    // it anyway.
                     if *read != writers.nodes[0] {
                         relation.connect(*read, writers.nodes[0], Reason::Initial);
                     }

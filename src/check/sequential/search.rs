@@ -1,22 +1,24 @@
 //! The complete search: over how far each process has come.
 //!
-//! A situation is the place of each process in its chain, which operations of unknown outcome have happened, and
-//! what each key holds. From it any process may take its next step, if that is legal and all that certainly comes
-//! before it ([`saturate`](super::saturate)) has been taken. A depth-first search looks for a way to the end and
-//! remembers the situations from which there is none ([`Memo`]), so it visits each at most once. With k processes of
-//! n operations there are at most (n+1)^k places: polynomial for few processes, as it must be exponential for many
-//! (testing sequential consistency is NP-complete: Gibbons and Korach 1997).
+//! A situation is the place of each process in its chain, which operations of unknown outcome have
+//! happened, and what each key holds. From it any process may take its next step, if that is legal and
+//! all that certainly comes before it ([`saturate`](super::saturate)) has been taken. A depth-first
+//! search looks for a way to the end and remembers the situations from which there is none ([`Memo`]), so
+//! it visits each at most once. With k processes of n operations there are at most (n+1)^k places:
+//! polynomial for few processes, as it must be exponential for many (testing sequential consistency is
+//! NP-complete: Gibbons and Korach 1997).
 //!
 //! # What is cut
 //!
-//! - A legal observation is taken at once; no order of the rest is lost by it. So is a write that nothing distinguishes
-//!   from what is there ([`Situation::is_harmless`]).
-//! - A step is not taken where it leaves a state that is still to be found and that no remaining operation can restore
-//!   ([`Situation::after`]).
+//! - A legal observation is taken at once; no order of the rest is lost by it. So is a write that nothing
+//!   distinguishes from what is there ([`Situation::is_harmless`]).
+//! - A step is not taken where it leaves a state that is still to be found and that no remaining
+//!   operation can restore ([`Situation::after`]).
 //! - A state that nothing looks for any more is the same as any other such state.
 //! - Of operations of unknown outcome that do the same, only the first is tried.
 //!
-//! Steps are tried in the order of a rank, a likely order, so that a run of a correct store is a walk with few wrong turns.
+//! Steps are tried in the order of a rank, a likely order, so that a run of a correct store is a walk
+//! with few wrong turns.
 
 use super::memo::Memo;
 use super::program::{NONE, Program};
@@ -47,8 +49,8 @@ struct Fork {
     remember: bool,
 }
 
-/// Searches a legal total order. `edges` are orders that certainly hold, `rank` is the likely order, `loose` are
-/// the nodes of unknown outcome that may be taken.
+/// Searches a legal total order. `edges` are orders that certainly hold, `rank` is the likely order,
+/// `loose` are the nodes of unknown outcome that may be taken.
 pub(super) fn search(
     program: &Program<'_>,
     edges: &[(u32, u32)],

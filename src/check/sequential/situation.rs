@@ -1,7 +1,7 @@
 //! Where a [`search`](super::search) stands, and what it may do from there.
 //!
-//! States of keys are interned: a *slot* is a state of one key. By slot it is counted what the operations that are not
-//! taken yet want of it, and every step forth and back keeps the counts.
+//! States of keys are interned: a *slot* is a state of one key. By slot it is counted what the operations
+//! that are not taken yet want of it, and every step forth and back keeps the counts.
 
 use std::mem::replace;
 
@@ -30,9 +30,24 @@ struct Key {
     now: u32,
     observers: u32,
     misses: u32,
-    /// Where its states only grow: the slots to be found, in the only possible order.
-    stations: Option<Vec<u32>>,
+    /// Where its states grow.
+    strings: Option<Strings>,
 }
+
+/// What matters of a key whose states grow, as slots.
+#[derive(Clone, Debug, Default)]
+struct Strings {
+    /// What is to be found, a beginning before what it may become.
+    ends: Vec<u32>,
+    /// What can be there without growing.
+    begins: Vec<u32>,
+    /// Whether there is one string, and so each end may become the next.
+    is_one: bool,
+}
+
+/// How many pairs of a beginning and an end are looked at for one step; beyond that only the present
+/// state is.
+const MAX_LOOKS: usize = 1024;
 
 #[derive(Clone, Copy, Debug)]
 struct Taken {
@@ -94,7 +109,7 @@ impl<'p> Situation<'p> {
         for number in on_chains.chain(loose) {
             situation.begin(*number);
         }
-        situation.find_stations();
+        situation.find_strings();
         situation
     }
 
@@ -116,37 +131,62 @@ impl<'p> Situation<'p> {
         })
     }
 
-    /// By key: the states that have to be found, in the order in which they must come, where its states only grow and
-    /// so there is just one such order.
-    fn find_stations(&mut self) {
+    /// By key whose states grow: what is to be found, and what its strings can begin with.
+    fn find_strings(&mut self) {
         let program = self.program;
         if !program.machine.only_grows() {
             return;
         }
-        let mut stations: Vec<_> = program.opaque.iter().map(|of| of.then(Vec::new)).collect();
+        let mut strings: Vec<_> =
+            program.opaque.iter().map(|of| of.then(Strings::default)).collect();
         let mut seen = vec![false; self.slots.len()];
-        for (number, node) in program.nodes.iter().enumerate() {
-            let list = &mut stations[node.key as usize];
-            match (node.step, list.as_mut(), self.looks_at[number]) {
-                (Step::Put(_), ..) => *list = None,
-                (Step::Find(_), Some(list), slot)
-                    if seen.get_mut(slot as usize).is_some_and(|seen| !replace(seen, true)) =>
-                {
-                    let place = list.partition_point(|station| self.becomes(*station, slot));
-                    list.insert(place, slot);
-                }
-                _ => {}
+        for (node, slot) in program.nodes.iter().zip(&self.leaves) {
+            if let (Some(strings), Some(seen)) =
+                (&mut strings[node.key as usize], seen.get_mut(*slot as usize))
+                && !replace(seen, true)
+            {
+                strings.begins.push(*slot);
             }
         }
-        for (key, list) in self.keys.iter_mut().zip(stations) {
-            key.stations = list;
-        }
-        for key in 0..self.keys.len() {
-            let Some(list) = &self.keys[key].stations else { continue };
-            if !list.windows(2).all(|pair| self.becomes(pair[0], pair[1])) {
-                self.keys[key].stations = None;
+        seen.fill(false);
+        for (node, slot) in program.nodes.iter().zip(&self.looks_at) {
+            if let (Some(strings), Some(seen)) =
+                (&mut strings[node.key as usize], seen.get_mut(*slot as usize))
+                && !replace(seen, true)
+            {
+                let place = strings.ends.partition_point(|end| self.becomes(*end, *slot));
+                strings.ends.insert(place, *slot);
             }
         }
+        for (key, strings) in strings.into_iter().enumerate() {
+            let Some(mut strings) = strings else { continue };
+            let in_order = |pair: &[u32]| self.becomes(pair[0], pair[1]);
+            strings.is_one = strings.begins.is_empty() && strings.ends.windows(2).all(in_order);
+            self.keys[key].strings = Some(strings);
+        }
+    }
+
+    /// Whether all that is still to be found can be, once the key is in this state.
+    fn leads_on(&self, strings: &Strings, next: State, now: u32) -> bool {
+        let state = |slot: u32| self.slots[slot as usize].state;
+        let machine = &self.program.machine;
+        let passed = |slot: &u32| self.slots[*slot as usize].needed == 0;
+        if strings.is_one {
+            // All longer ones come behind the next one.
+            let end = strings.ends.get(strings.ends.partition_point(passed));
+            return end.is_none_or(|end| machine.may_become(next, state(*end)));
+        }
+        let begins = |end: u32| {
+            let begin = |begin: &u32| {
+                self.slots[*begin as usize].makers > 0
+                    && machine.may_become(state(*begin), state(end))
+            };
+            machine.may_become(next, state(end)) || strings.begins.iter().any(begin)
+        };
+        if strings.ends.len() * strings.begins.len() > MAX_LOOKS {
+            return passed(&now) || begins(now);
+        }
+        strings.ends.iter().all(|end| passed(end) || begins(*end))
     }
 
     /// Whether a state of a key may come behind another.
@@ -198,22 +238,18 @@ impl<'p> Situation<'p> {
         if !self.program.opaque[node.key as usize] {
             return (leaving.needed == own || leaving.makers > 0).then_some(slot);
         }
-        if let Some(stations) = &self.keys[node.key as usize].stations {
-            let passed = |slot: &u32| self.slots[*slot as usize].needed == 0;
-            if let Some(station) = stations.get(stations.partition_point(passed)) {
-                let station = self.slots[*station as usize].state;
-                return self.program.machine.may_become(next, station).then_some(slot);
-            }
+        match &self.keys[node.key as usize].strings {
+            Some(strings) if !self.leads_on(strings, next, now) => None,
+            _ => Some(slot),
         }
-        Some(slot)
     }
 
     /// Whether taking this change of a chain now loses no order of what remains.
     ///
-    /// It does not where nobody observes the key any more. And it does not where nothing looks for what the change
-    /// leaves nor for what is there now, and nothing remains that must *not* find something: in any order of
-    /// the rest this change could be moved here, for what it overwrites here nobody looks for, and where it stood
-    /// the next that matters to the key was another change.
+    /// It does not where nobody observes the key any more. And it does not where nothing looks for what
+    /// the change leaves nor for what is there now, and nothing remains that must *not* find something:
+    /// in any order of the rest this change could be moved here, for what it overwrites here nobody looks
+    /// for, and where it stood the next that matters to the key was another change.
     fn is_harmless(&self, number: u32) -> bool {
         let node = self.program.node(number);
         let key = &self.keys[node.key as usize];

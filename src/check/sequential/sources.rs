@@ -1,8 +1,8 @@
 //! Which write each observation comes from, as far as the values tell.
 //!
-//! Where just one operation (or only the beginning) can have left what was found, the observation comes from
-//! there; where several can, nothing is said, and the search has to find out. What one operation finds may also
-//! tell that another, of unknown outcome, did happen: it is *definite* then.
+//! Where just one operation (or only the beginning) can have left what was found, the observation comes
+//! from there; where several can, nothing is said, and the search has to find out. What one operation
+//! finds may also tell that another, of unknown outcome, did happen: it is *definite* then.
 
 use hashbrown::HashMap;
 
@@ -33,8 +33,8 @@ pub(super) struct Sources {
     pub(super) all_clear: bool,
 }
 
-/// The first of these nodes found what nobody left: out of thin air. Where it is of unknown outcome, the next one
-/// proves that it happened, and so on.
+/// The first of these nodes found what nobody left: out of thin air. Where it is of unknown outcome, the
+/// next one proves that it happened, and so on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ThinAir(pub(super) Vec<u32>);
 

@@ -1,9 +1,10 @@
 //! Is this order of operations a proof? The one place that decides it, kept small enough to be read.
 //!
-//! Whatever found an order (a hint, a guess or a search), the history is called valid only when this function
-//! agrees: every `Ok` operation is there once, each process' operations are in their own order, an operation
-//! of unknown outcome comes behind what its process did before, and every step is legal in the state in which it
-//! is taken. Operations without an effect or an observation ([`Step::Idle`]) fit anywhere and may be missing.
+//! Whatever found an order (a hint, a guess or a search), the history is called valid only when this
+//! function agrees: every `Ok` operation is there once, each process' operations are in their own order,
+//! an operation of unknown outcome comes behind what its process did before, and every step is legal in
+//! the state in which it is taken. Operations without an effect or an observation ([`Step::Idle`]) fit
+//! anywhere and may be missing.
 
 use super::super::Problem;
 use super::super::spec::{Machine, Step};
