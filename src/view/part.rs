@@ -25,7 +25,7 @@ pub(super) struct Part {
     pub deliveries: Vec<usize>,
     /// Indices of the messages.
     pub messages: Vec<usize>,
-    /// Time 0 of the page, in the history's clock: when the first operation of the whole history began.
+    /// Time 0 of the page, in the history's clock.
     pub origin: u64,
 }
 
@@ -42,7 +42,8 @@ impl Part {
         let focus = focus(page).map_or(u64::MAX, |id| history.operation(id).invoked_at);
         // Of the whole history, everything; of a part, what lies in its time.
         let whole = operations.len() == history.operations.len();
-        let (from, until) = if whole { (0, u64::MAX) } else { range(history, page, max_operations) };
+        let (from, until) =
+            if whole { (0, u64::MAX) } else { range(history, page, max_operations) };
         let shown = |at: u64| (from..=until).contains(&at);
         let deliveries = history.deliveries.iter().map(|delivery: &Delivery| delivery.at);
         // Without a common time there is no place for what happened between the processes.
@@ -76,8 +77,9 @@ fn window(history: &History, page: &Page<'_>, max: usize) -> (usize, usize) {
 fn operations(page: &Page<'_>, max: usize) -> Vec<OpId> {
     let (first, end) = window(page.history, page, max);
     let far = page.witness.iter().chain(&page.culprit).map(|id| id.index());
-    let mut far: Vec<usize> =
-        far.filter(|at| *at < page.history.operations.len() && !(first..end).contains(at)).collect();
+    let mut far: Vec<usize> = far
+        .filter(|at| *at < page.history.operations.len() && !(first..end).contains(at))
+        .collect();
     far.sort_unstable();
     far.dedup();
     far.truncate(MAX_FAR);
@@ -91,7 +93,8 @@ fn range(history: &History, page: &Page<'_>, max: usize) -> (u64, u64) {
     let (first, end) = window(history, page, max);
     let inside = &history.operations[first..end];
     let from = inside.iter().map(|operation| operation.invoked_at).min();
-    let ends = inside.iter().map(|operation| operation.completed_at.unwrap_or(operation.invoked_at));
+    let ends =
+        inside.iter().map(|operation| operation.completed_at.unwrap_or(operation.invoked_at));
     (from.unwrap_or(0), ends.max().unwrap_or(u64::MAX))
 }
 
@@ -116,12 +119,16 @@ fn nearest(
     found.into_iter().map(|(_, index)| index).collect()
 }
 
+/// Time 0 of the page: the history's own zero where the run begins near it (a simulation's trace then tells
+/// the same times), else the first invocation (times since 1970 would say nothing).
 pub(super) fn origin(history: &History) -> u64 {
-    let operations = history.operations.iter().map(|operation| operation.invoked_at).min();
-    let others = || {
+    let starts = history.operations.iter().map(|operation| operation.invoked_at);
+    let ends = history.operations.iter().filter_map(|operation| operation.completed_at);
+    let marks = || {
         let deliveries = history.deliveries.iter().map(|delivery| delivery.at);
-        let messages = history.messages.iter().map(|message| message.sent);
-        deliveries.chain(messages).min()
+        deliveries.chain(history.messages.iter().map(|message| message.sent))
     };
-    operations.or_else(others).unwrap_or(0)
+    let first = starts.clone().min().or_else(|| marks().min()).unwrap_or(0);
+    let last = starts.chain(ends).chain(marks()).max().unwrap_or(first);
+    if first <= last - first { 0 } else { first }
 }

@@ -176,7 +176,9 @@ fn kind(operation: &Operation) -> (i128, ValueId, ValueId) {
         Action::Read(value) => (0, value, value),
         Action::Write(value) => (1, value, value),
         Action::Cas { from, to, swapped: true } => (2, from, to),
-        Action::Cas { from, to, swapped: false } if operation.outcome == Outcome::Ok => (3, from, to),
+        Action::Cas { from, to, swapped: false } if operation.outcome == Outcome::Ok => {
+            (3, from, to)
+        }
         Action::Cas { from, to, swapped: false } => (2, from, to),
         Action::Append(value) => (4, value, value),
         Action::Other(name) => (5, name, name),
@@ -207,7 +209,11 @@ fn write_operations(
             kind,
             value,
             // Only a compare-and-set has a second value; for all others a 0 is shortest.
-            if matches!(operation.action, Action::Cas { .. }) { texts.values.id(second.0) } else { 0 },
+            if matches!(operation.action, Action::Cas { .. }) {
+                texts.values.id(second.0)
+            } else {
+                0
+            },
             operation.replica.map_or(-1, |replica| i128::from(replica.0)),
             starts.next(operation.invoked_at),
             duration(operation.invoked_at, operation.completed_at),

@@ -106,7 +106,7 @@ pub fn stale_read() -> (History, Vec<OpId>) {
         step("alice", "x", write("42"), 0, 1_000, Some(2_100), ok),
         step("bob", "x", read("42"), 1, 3_500, Some(4_150), ok),
         step("carol", "x", read("0"), 2, 4_700, Some(5_350), ok),
-        step("carol", "y", Deed::Read(None), 2, 900, Some(1_700), ok),
+        step("carol", "y", Deed::Read(None), 2, 400, Some(1_300), ok),
         step("alice", "y", write("7"), 0, 2_700, Some(4_000), ok),
         step("bob", "z", write("late"), 1, 4_600, Some(6_600), unknown),
         step("alice", "y", swap, 0, 5_000, Some(6_400), ok),

@@ -136,7 +136,6 @@ function drawOperations() {
     const lane = processPane.lanes[at];
     const begin = firstWhere(lane.ops.length, (n) => lane.last[n] >= view.from);
     const stop = firstWhere(lane.ops.length, (n) => model.start[lane.ops[n]] > view.until);
-    drawTail(lane, at);
     for (const weight of [FILTERED, DIMMED, NORMAL]) drawWeight(lane, at, begin, stop, weight);
   }
   for (let at = first; at < end; at++) {
@@ -188,15 +187,31 @@ function drawBar(i, weight, at, next) {
   if (!box) return;
   const c = view.colours, { x, y, width, height } = box;
   const colour = weight === CULPRIT ? c.culprit : weight <= DIMMED ? c.dim : c.kinds[model.kind[i]];
-  if (width < 4 && weight <= NORMAL) {
+  if (weight <= NORMAL && width < 4) {
     paper.globalAlpha = weight === FILTERED ? 0.5 : model.outcome[i] === OK ? 1 : 0.6;
     paper.fillStyle = colour;
     paper.fillRect(x, y, width, height);
     paper.globalAlpha = 1;
+  } else if (weight >= WITNESS && width < 9) {
+    drawSliver(weight, colour, box);
   } else {
     drawShape(i, weight, colour, box);
   }
+  if (model.outcome[i] === UNKNOWN && model.kind[i] !== READ && weight !== FILTERED && width > 24) drawTail(i, at);
   if (weight !== FILTERED) drawLabel(i, weight, box, next);
+}
+
+/** A bar of the witness that would be too narrow for its own outline: it is given a width that can be seen. */
+function drawSliver(weight, colour, { x, y, width, height }) {
+  const c = view.colours, wide = Math.max(4, width), left = x + width / 2 - wide / 2;
+  const layers = [[1.5, c.ring], [0, colour]];
+  if (weight === CULPRIT) layers.unshift([5, c.halo]);
+  for (const [rim, fill] of layers) {
+    paper.fillStyle = fill;
+    paper.beginPath();
+    paper.roundRect(left - rim, y - rim, wide + 2 * rim, height + 2 * rim, 2 + rim / 2);
+    paper.fill();
+  }
 }
 
 function drawShape(i, weight, colour, { x, y, width, height }) {
@@ -244,20 +259,20 @@ function fading(i, colour, x, width) {
 /** `#rrggbb` without any opacity. */
 const transparent = (colour) => (colour.startsWith("#") ? colour + "00" : "transparent");
 
-/** A thin line from the first unknown outcome to the right: it may still take effect. */
-function drawTail(lane, at) {
-  if (lane.unknownFrom > view.until) return;
-  const x = Math.max(view.gutter, xOf(lane.unknownFrom));
-  paper.strokeStyle = view.colours["dim-ink"];
-  paper.globalAlpha = 0.55;
+/** A thin line from an unknown outcome to the right: it may still take effect, whatever its process does next. */
+function drawTail(i, at) {
+  const x = Math.max(view.gutter, xOf(shownEnd(model, i))), y = laneTop(processPane, at) + processPane.pitch - 2.5;
+  const fade = paper.createLinearGradient(x, 0, Math.max(x + 1, view.width), 0);
+  fade.addColorStop(0, view.colours["dim-ink"]);
+  fade.addColorStop(1, transparent(view.colours["dim-ink"]));
+  paper.strokeStyle = fade;
   paper.lineWidth = 1;
   paper.setLineDash([2, 4]);
   paper.beginPath();
-  paper.moveTo(x, laneTop(processPane, at) + processPane.pitch - 2.5);
-  paper.lineTo(view.width, laneTop(processPane, at) + processPane.pitch - 2.5);
+  paper.moveTo(x, y);
+  paper.lineTo(view.width, y);
   paper.stroke();
   paper.setLineDash([]);
-  paper.globalAlpha = 1;
 }
 
 /** The label: inside the bar, or right of it, or not at all. */

@@ -81,14 +81,24 @@ function drawDeliveries(at) {
   if (!list) return;
   const y = laneMiddle(replicaPane, at);
   const begin = firstWhere(list.length, (n) => all.time[list[n]] >= view.from);
+  const end = firstWhere(list.length, (n) => all.time[list[n]] > view.until);
+  // Diamonds that would hide each other become thin lines.
+  const dense = (end - begin) * 8 > plotWidth();
   let free = -Infinity;
-  for (let n = begin; n < list.length && all.time[list[n]] <= view.until; n++) {
+  for (let n = begin; n < end; n++) {
     const d = list[n], x = xOf(all.time[d]), op = all.op[d], weight = op >= 0 ? weights[op] : NORMAL;
-    if (x < free && weight <= NORMAL) continue;
+    if (weight <= NORMAL && x < free) continue;
+    free = x + (dense ? 2 : 1);
+    if (dense && weight <= NORMAL) {
+      paper.fillStyle = weight === NORMAL ? c.delivery : c["dim-ink"];
+      paper.globalAlpha = weight === FILTERED ? 0.2 : 0.6;
+      paper.fillRect(x - 0.5, y - 6, 1, 12);
+      paper.globalAlpha = 1;
+      continue;
+    }
     const next = n + 1 < list.length ? xOf(all.time[list[n + 1]]) : view.width;
     drawDelivery(x, y, weight, weight === CULPRIT ? c.culprit : c.delivery);
     if (weight !== FILTERED) labelDelivery(d, x, y, weight, Math.min(next, view.width - PAD) - x - 10);
-    free = x + 1;
   }
 }
 
@@ -218,6 +228,11 @@ function connect(x1, y1, x2, lane) {
   paper.moveTo(x1, y1);
   paper.lineTo(x2, y2);
   paper.stroke();
+  paper.setLineDash([]);
+  paper.beginPath();
+  paper.arc(x2, y2, 4, 0, 7);
+  paper.stroke();
+  paper.setLineDash([2, 3]);
 }
 
 /** Between the panes: what is not drawn because it is too much. */
@@ -276,7 +291,7 @@ function drawMap() {
   mapPaper.fillRect(0, 0, view.width, 40);
   mapPaper.drawImage(sketch, 0, 0, view.width, 40);
   mapPaper.fillStyle = c.card;
-  mapPaper.globalAlpha = 0.6;
+  mapPaper.globalAlpha = 0.45;
   mapPaper.fillRect(view.gutter, 0, left - view.gutter, 40);
   mapPaper.fillRect(right, 0, view.width - PAD - right, 40);
   mapPaper.globalAlpha = 1;
