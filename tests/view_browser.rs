@@ -5,7 +5,7 @@
 
 mod view_support;
 
-use consistency_lab::history::{History, OpId};
+use consistency_lab::history::{Clock, History, OpId};
 use consistency_lab::view::{Mark, Page, VerdictLine, write_html};
 use serde_json::json;
 use view_support::browser::{Browser, installed};
@@ -163,6 +163,28 @@ fn steps_and_filters(browser: &mut Browser, (history, witness): &(History, Vec<O
     browser.evaluate("(() => { search.value = ''; search.dispatchEvent(new Event('input')); })()");
 }
 
+/// At the witness, some way out, and with everything in view: the median of 30 frames of dragging each, in ms.
+fn frames(browser: &mut Browser) -> Vec<f64> {
+    let out = "for (let i = 0; i < 6; i++) document.getElementById('zoom-out').click();";
+    let places = ["", out, "document.getElementById('fit').click();"];
+    let mut medians = Vec::new();
+    for place in places {
+        medians.push(browser.number(&format!(
+            "(() => {{
+                {place}
+                const times = [];
+                for (let i = 0; i < 30; i++) {{
+                    const began = performance.now();
+                    timeline.redraw(i % 2 ? 7 : -7);
+                    times.push(performance.now() - began);
+                }}
+                return times.sort((a, b) => a - b)[15];
+            }})()"
+        )));
+    }
+    medians
+}
+
 #[test]
 fn a_long_run_is_drawn_fast_enough_to_be_dragged() {
     let Some(mut browser) = browser() else { return };
@@ -171,27 +193,7 @@ fn a_long_run_is_drawn_fast_enough_to_be_dragged() {
     let bytes = show(&mut browser, "timeline-10000.html", "A long run", &sample);
     browser.screenshot("timeline-10000-light.png", true);
     let first = browser.number("timeline.firstDraw");
-    // At the witness, half zoomed out, and with everything in view: the median of 30 frames of dragging each.
-    let mut frames = Vec::new();
-    for zoom in [
-        "",
-        "for (let i = 0; i < 6; i++) document.getElementById('zoom-out').click()",
-        "document.getElementById('fit').click()",
-    ] {
-        browser.evaluate(&format!("(() => {{ {zoom} }})()"));
-        let frame = browser.number(
-            "(() => {
-                const times = [];
-                for (let i = 0; i < 30; i++) {
-                    const began = performance.now();
-                    timeline.redraw(i % 2 ? 7 : -7);
-                    times.push(performance.now() - began);
-                }
-                return times.sort((a, b) => a - b)[15];
-            })()",
-        );
-        frames.push(frame);
-    }
+    let frames = frames(&mut browser);
     println!(
         "10,000 operations: {bytes} bytes; first picture after {first:.0} ms; frames of {frames:.1?} ms"
     );
@@ -204,5 +206,46 @@ fn a_long_run_is_drawn_fast_enough_to_be_dragged() {
     assert!(bytes < 2_000_000, "the page is compact: {bytes} bytes");
     // A loose bound: the machine may be busy. What it prints is what counts.
     assert!(frames.iter().all(|frame| *frame < 250.0), "a frame takes {frames:?} ms");
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn a_very_long_run_is_still_drawn() {
+    let Some(mut browser) = browser() else { return };
+    let sample = samples::long_run(100_000);
+    let bytes = show(&mut browser, "timeline-100000.html", "A very long run", &sample);
+    let first = browser.number("timeline.firstDraw");
+    let frames = frames(&mut browser);
+    println!(
+        "100,000 operations: {bytes} bytes; first picture after {first:.0} ms; frames of {frames:.1?} ms"
+    );
+    browser.evaluate("document.getElementById('dim').click()");
+    browser.screenshot("timeline-100000.png", false);
+    assert!(frames.iter().all(|frame| *frame < 1_000.0), "a frame takes {frames:?} ms");
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn odd_texts_and_histories_without_times_are_drawn() {
+    let Some(mut browser) = browser() else { return };
+    for (name, clock) in [("steps", Clock::Steps), ("order", Clock::ProcessOrder)] {
+        let sample = samples::odd(clock);
+        let title = "<b>Odd</b> texts";
+        show(&mut browser, &format!("timeline-{name}.html"), title, &sample);
+        let shown = browser.evaluate("document.title");
+        assert_eq!(shown, json!(title), "no text of the history runs as a script");
+        browser.evaluate("document.getElementById('lanes').scrollIntoView()");
+        let (x, y) = middle(&mut browser, sample.1[0]);
+        browser.mouse("mouseMoved", x, y);
+        browser.wait_for("timeline.hovered");
+        browser.key("n");
+        browser.wait_for("timeline.focused");
+        browser.screenshot(&format!("timeline-{name}.png"), true);
+    }
+    let empty = (History::default(), Vec::new());
+    show(&mut browser, "timeline-empty.html", "Nothing", &empty);
+    browser.key("n");
+    browser.key("w");
+    browser.key("+");
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
 }

@@ -137,7 +137,8 @@ function testOf(word) {
 
 /** Where everything lies, for the size of the window. */
 function layOut() {
-  view.width = canvas.parentElement.clientWidth;
+  // A page that is not shown has no width; it is laid out when it is shown.
+  view.width = Math.max(200, canvas.parentElement.clientWidth);
   view.ratio = window.devicePixelRatio || 1;
   paper.font = "600 " + FONT;
   const names = panes.flatMap((pane) => pane.lanes.slice(0, 500).map((lane) => lane.name));

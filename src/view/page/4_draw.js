@@ -9,9 +9,12 @@ function draw() {
   drawLanes(processPane);
   drawLanes(replicaPane);
   drawAxis();
+  const lines = connectors();
+  // Behind the bars, but their ends in front of the messages.
+  beyondNames(() => lines.forEach(drawConnector));
   inPane(processPane, drawOperations);
   inPane(replicaPane, drawReplicas);
-  drawConnectors();
+  inPane(replicaPane, () => lines.forEach(drawConnectorEnd));
   drawNames(processPane);
   drawNames(replicaPane);
   drawGap();
@@ -26,6 +29,16 @@ function inPane(pane, drawing) {
   paper.save();
   paper.beginPath();
   paper.rect(view.gutter, pane.top, view.width - view.gutter, pane.height);
+  paper.clip();
+  drawing();
+  paper.restore();
+}
+
+/** Draws below the axis and right of the names. */
+function beyondNames(drawing) {
+  paper.save();
+  paper.beginPath();
+  paper.rect(view.gutter, AXIS, view.width - view.gutter, view.height - AXIS);
   paper.clip();
   drawing();
   paper.restore();
@@ -227,8 +240,8 @@ function drawShape(i, weight, colour, { x, y, width, height }) {
   if (outcome === FAIL) {
     paper.fillStyle = c.card;
     paper.fill();
-    paper.strokeStyle = colour;
-    paper.lineWidth = 1.5;
+    paper.strokeStyle = weight <= DIMMED ? c["dim-ink"] : colour;
+    paper.lineWidth = weight <= DIMMED ? 1 : 1.5;
     paper.stroke();
   } else {
     paper.fillStyle = outcome === UNKNOWN ? fading(i, colour, x, width) : colour;
@@ -279,15 +292,15 @@ function drawTail(i, at) {
 function drawLabel(i, weight, box, next) {
   const left = Math.max(box.x, view.gutter), right = Math.min(box.x + box.width, view.width - PAD);
   const inside = right - left - 10, beside = Math.min(next, view.width - PAD) - right - 8;
-  if ((inside < 14 && beside < 14) || box.height < 11) return;
   const c = view.colours, strong = weight >= WITNESS;
+  if ((inside < 14 && beside < 14 && !strong) || box.height < 11) return;
   paper.font = (strong ? "600 " : "") + FONT;
   const sign = weight === CULPRIT ? "✗ " : "";
   let text = sign + labelOf(i), width = widthOf(text), room = Math.max(inside, beside);
   if (width > room) {
     text = sign + labelOf(i, 7);
     width = widthOf(text);
-    if (width > room) return;
+    if (width > room) return strong ? drawTag(i, text, right, box) : undefined;
   }
   const within = width <= inside;
   const x = within ? left + 5 : right + 4, y = box.y + box.height / 2 + 0.5;
@@ -298,6 +311,25 @@ function drawLabel(i, weight, box, next) {
   paper.fillStyle = faint ? c["dim-ink"] : !filled ? c.ink : weight === CULPRIT ? c["culprit-ink"] : c["bar-ink"];
   paper.fillText(text, x, y);
   if (model.outcome[i] === FAIL) paper.fillRect(x, Math.round(y) - 0.5, width, 1);
+}
+
+/** The label of a narrow bar of the witness, over the bars beside it unless they are of the witness, too. */
+function drawTag(i, text, right, { y, height }) {
+  const c = view.colours, x = right + 4, width = widthOf(text) + 8, until = x + width + 4;
+  const lane = processPane.lanes[laneOfProcess.get(model.process[i])];
+  const hides = (j) => j !== i && xOf(model.start[j]) < until && xOf(model.reach[j]) > x - 4;
+  if (until > view.width || x < view.gutter || lane.witness.some(hides)) return;
+  paper.fillStyle = c.card;
+  paper.strokeStyle = c.line;
+  paper.lineWidth = 1;
+  paper.beginPath();
+  paper.roundRect(x, y + 2, width, height - 4, 4);
+  paper.fill();
+  paper.stroke();
+  paper.fillStyle = c.ink;
+  paper.textAlign = "left";
+  paper.textBaseline = "middle";
+  paper.fillText(text, x + 4, y + height / 2 + 0.5);
 }
 
 function outline(i) {

@@ -198,41 +198,42 @@ function drawMessage({ lost, x1, y1, x2, y2 }, colour, width) {
   paper.setLineDash(dashes);
 }
 
-/** From an operation to the replica that it asked, and to where its write was delivered. */
-function drawConnectors() {
+/** Lines from an operation to the replica that it asked, and to where its write was delivered. */
+function connectors() {
   const chosen = [view.focused, view.hovered].filter((thing) => thing && thing.kind === "operation").map((thing) => thing.index);
   if (model.culprit >= 0) chosen.push(model.culprit);
-  paper.save();
-  paper.beginPath();
-  paper.rect(view.gutter, AXIS, view.width - view.gutter, view.height - AXIS);
-  paper.clip();
-  paper.setLineDash([2, 3]);
-  paper.lineWidth = 1.5;
+  const lines = [];
   for (const i of new Set(chosen)) {
     const box = boxOf(i);
     if (!box || box.y + box.height < processPane.top || box.y > processPane.top + processPane.height) continue;
-    paper.strokeStyle = i === model.culprit ? view.colours.culprit : view.colours.accent;
-    const bottom = box.y + box.height;
-    if (model.replica[i] >= 0) connect(xOf(model.start[i]), bottom, xOf(model.start[i]), laneOfReplica.get(model.replica[i]));
+    const colour = i === model.culprit ? view.colours.culprit : view.colours.accent;
+    const from = { colour, x1: xOf(model.start[i]), y1: box.y + box.height };
+    if (model.replica[i] >= 0) lines.push({ ...from, x2: from.x1, y2: laneMiddle(replicaPane, laneOfReplica.get(model.replica[i])) });
     for (const d of (model.deliveries.byOp.get(i) || []).slice(0, 50)) {
-      connect(xOf(model.start[i]), bottom, xOf(model.deliveries.time[d]), laneOfReplica.get(model.deliveries.replica[d]));
+      const lane = laneOfReplica.get(model.deliveries.replica[d]);
+      lines.push({ ...from, x2: xOf(model.deliveries.time[d]), y2: laneMiddle(replicaPane, lane) });
     }
   }
-  paper.restore();
+  return lines.filter(({ y2 }) => y2 >= replicaPane.top && y2 <= replicaPane.top + replicaPane.height);
 }
 
-function connect(x1, y1, x2, lane) {
-  const y2 = laneMiddle(replicaPane, lane);
-  if (y2 < replicaPane.top || y2 > replicaPane.top + replicaPane.height) return;
+function drawConnector({ colour, x1, y1, x2, y2 }) {
+  paper.strokeStyle = colour;
+  paper.lineWidth = 1.5;
+  paper.setLineDash([2, 3]);
   paper.beginPath();
   paper.moveTo(x1, y1);
   paper.lineTo(x2, y2);
   paper.stroke();
   paper.setLineDash([]);
+}
+
+function drawConnectorEnd({ colour, x2, y2 }) {
+  paper.strokeStyle = colour;
+  paper.lineWidth = 1.75;
   paper.beginPath();
   paper.arc(x2, y2, 4, 0, 7);
   paper.stroke();
-  paper.setLineDash([2, 3]);
 }
 
 /** Between the panes: what is not drawn because it is too much. */
