@@ -8,7 +8,8 @@ mod view_support;
 use consistency_lab::history::{Clock, History, OpId};
 use consistency_lab::view::{Mark, Page, VerdictLine, write_html};
 use serde_json::json;
-use view_support::browser::{Browser, installed};
+use std::path::PathBuf;
+use view_support::browser::{Browser, installed, pictures};
 use view_support::samples;
 
 /// The verdicts that go with the sample of a stale read.
@@ -41,25 +42,30 @@ fn browser() -> Option<Browser> {
     Some(Browser::start(program, 1280, 900, 1.5))
 }
 
-/// Writes the page to a file and opens it.
-fn show(browser: &mut Browser, name: &str, title: &str, sample: &(History, Vec<OpId>)) -> usize {
-    let (history, witness) = sample;
+/// Writes the page to a file; says where, and its length.
+fn write(name: &str, title: &str, (history, witness): &(History, Vec<OpId>)) -> (PathBuf, usize) {
     let story = [
-        "alice writes 42 to x at replica 0; the write is done at 2.1 ms.".to_owned(),
-        "bob reads 42 from x at replica 1, which has delivered the write.".to_owned(),
-        "carol reads x at replica 2 after that and is told 0; replica 2 delivers the write at 8.3 ms only."
-            .to_owned(),
-        "No order in real time explains it: carol should have read 42.".to_owned(),
+        "alice writes 42 to x at replica 0; the write is done at 2.1 ms.",
+        "bob reads 42 from x at replica 1, which has delivered the write.",
+        "carol reads x at replica 2 after that and is told 0; replica 2 delivers the write at 8.3 ms only.",
+        "No order in real time explains it: carol should have read 42.",
     ];
+    let story = story.map(str::to_owned);
     let culprit = witness.last().copied();
     let page = Page { title, history, verdicts: VERDICTS, witness, culprit, story: &story };
     let mut bytes = Vec::new();
     write_html(&page, &mut bytes).expect("memory does not fail");
-    let file = view_support::browser::pictures().join(name);
+    let file = pictures().join(name);
     std::fs::write(&file, &bytes).expect("the page can be written");
+    (file, bytes.len())
+}
+
+/// Writes the page to a file and opens it; says its length.
+fn show(browser: &mut Browser, name: &str, title: &str, sample: &(History, Vec<OpId>)) -> usize {
+    let (file, bytes) = write(name, title, sample);
     browser.open(&file);
     browser.wait_for("window.timeline && timeline.firstDraw > 0");
-    bytes.len()
+    bytes
 }
 
 /// The middle of an operation's bar in the window.
@@ -248,4 +254,23 @@ fn odd_texts_and_histories_without_times_are_drawn() {
     browser.key("w");
     browser.key("+");
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn without_scripts_the_page_still_tells_what_happened() {
+    let Some(mut browser) = browser() else { return };
+    let file = write("timeline-plain.html", "Without scripts", &samples::stale_read()).0;
+    browser.open_without_scripts(&file);
+    let text = browser.evaluate("document.body.innerText");
+    let text = text.as_str().expect("a text");
+    for part in [
+        "carol reads 0 after bob has read 42",
+        "No order in real time",
+        "read x → 0",
+        "JavaScript, which is off",
+    ] {
+        assert!(text.contains(part), "the page lacks `{part}`: {text}");
+    }
+    assert!(!text.contains("Filter"), "what cannot work is not shown");
+    browser.screenshot_at_once("timeline-plain.png", true);
 }

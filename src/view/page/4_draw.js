@@ -65,7 +65,7 @@ function drawLanes(pane) {
 }
 
 function drawAxis() {
-  const c = view.colours, { ticks, text, base } = ticksOf(view.from, view.until, plotWidth() / 110);
+  const c = view.colours, { ticks, text, base } = ticksOf(view.from, view.until, plotWidth() / 84);
   paper.font = FONT;
   paper.textBaseline = "middle";
   paper.textAlign = "center";
