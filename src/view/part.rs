@@ -25,7 +25,7 @@ pub(super) struct Part {
     pub deliveries: Vec<usize>,
     /// Indices of the messages.
     pub messages: Vec<usize>,
-    /// Time 0 of the page, in the history's clock: when the first operation of the whole history began.
+    /// Time 0 of the page, in the history's clock.
     pub origin: u64,
 }
 
@@ -119,12 +119,16 @@ fn nearest(
     found.into_iter().map(|(_, index)| index).collect()
 }
 
+/// Time 0 of the page: the history's own zero where the run begins near it (a simulation's trace then tells
+/// the same times), else the first invocation (times since 1970 would say nothing).
 pub(super) fn origin(history: &History) -> u64 {
-    let operations = history.operations.iter().map(|operation| operation.invoked_at).min();
-    let others = || {
+    let starts = history.operations.iter().map(|operation| operation.invoked_at);
+    let ends = history.operations.iter().filter_map(|operation| operation.completed_at);
+    let marks = || {
         let deliveries = history.deliveries.iter().map(|delivery| delivery.at);
-        let messages = history.messages.iter().map(|message| message.sent);
-        deliveries.chain(messages).min()
+        deliveries.chain(history.messages.iter().map(|message| message.sent))
     };
-    operations.or_else(others).unwrap_or(0)
+    let first = starts.clone().min().or_else(|| marks().min()).unwrap_or(0);
+    let last = starts.chain(ends).chain(marks()).max().unwrap_or(first);
+    if first <= last - first { 0 } else { first }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::part::Part;
-use super::text::{Deed, Html, moment, nanoseconds, outcome};
+use super::text::{Deed, Html, moment, named, nanoseconds, outcome};
 use super::{Mark, Page};
 use crate::history::{Clock, OpId, Operation};
 
@@ -147,7 +147,7 @@ fn row(page: &Page<'_>, id: OpId, origin: u64, out: &mut dyn Write) -> io::Resul
     let operation: &Operation = history.operation(id);
     let culprit = page.culprit == Some(id);
     let class = if culprit { " class=\"culprit\"" } else { "" };
-    let process = Html(history.process(operation.process));
+    let process = Html(named(history.process(operation.process)));
     let replica = operation.replica.map_or("–".to_owned(), |replica| replica.to_string());
     let time = |at| moment(history.clock, at, origin);
     let completed = operation.completed_at.map_or("never".to_owned(), time);

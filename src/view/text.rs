@@ -36,6 +36,11 @@ pub(super) fn cut(text: &str, max: usize) -> String {
     shown
 }
 
+/// The name of a key, a value or a process, so that an empty one can be seen.
+pub(super) fn named(text: &str) -> &str {
+    if text.is_empty() { "\"\"" } else { text }
+}
+
 /// Control characters, and those that change the direction of writing, break lines or cannot be seen.
 fn is_control(c: char) -> bool {
     let format = matches!(c,
@@ -80,8 +85,8 @@ pub(super) struct Deed<'a>(pub &'a History, pub &'a Operation);
 impl fmt::Display for Deed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Deed(history, operation) = *self;
-        let key = Html(history.key(operation.key));
-        let value = |id: ValueId| Html(history.value(id));
+        let key = Html(named(history.key(operation.key)));
+        let value = |id: ValueId| Html(named(history.value(id)));
         match operation.action {
             Action::Read(_) if operation.outcome != Outcome::Ok => {
                 write!(f, "read <bdi>{key}</bdi> → ?")

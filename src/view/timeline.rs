@@ -24,7 +24,7 @@ use std::io::{self, Write};
 
 use super::Page;
 use super::part::Part;
-use super::text::{bound, cut, json};
+use super::text::{bound, cut, json, named};
 use crate::history::{Action, Clock, History, Names, OpId, Operation, Outcome, ValueId};
 
 /// The most faults on one page.
@@ -68,7 +68,7 @@ fn write_texts<'a>(
     write!(out, "\"{name}\":[")?;
     for (at, text) in texts.enumerate() {
         let comma = if at == 0 { "" } else { "," };
-        write!(out, "{comma}{}", json(&cut(text, max)))?;
+        write!(out, "{comma}{}", json(&cut(named(text), max)))?;
     }
     out.write_all(b"],\n")
 }

@@ -131,6 +131,17 @@ impl Browser {
         self.wait_for("document.readyState === 'complete'");
     }
 
+    /// Opens a file with scripts switched off, until the next file is opened, and waits until it is loaded.
+    pub fn open_without_scripts(&mut self, file: &Path) {
+        self.call("Emulation.setScriptExecutionDisabled", json!({ "value": true }));
+        self.call("Page.navigate", json!({ "url": format!("file://{}", file.display()) }));
+        let deadline = Instant::now() + PATIENCE;
+        // The page cannot look at itself now, so it is asked.
+        while self.evaluate("document.readyState + location.protocol") != json!("completefile:") {
+            assert!(Instant::now() < deadline, "the page does not load in {PATIENCE:?}");
+        }
+    }
+
     /// The value of an expression; a promise's once it is there.
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let params =
@@ -211,6 +222,11 @@ impl Browser {
         self.evaluate(
             "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))",
         );
+        self.screenshot_at_once(name, whole)
+    }
+
+    /// The same of a page without scripts, which cannot count its frames.
+    pub fn screenshot_at_once(&mut self, name: &str, whole: bool) -> Vec<u8> {
         let params = json!({ "format": "png", "captureBeyondViewport": whole });
         let picture = self.call("Page.captureScreenshot", params);
         let png = base64(picture["data"].as_str().expect("a picture"));

@@ -106,7 +106,7 @@ pub fn stale_read() -> (History, Vec<OpId>) {
         step("alice", "x", write("42"), 0, 1_000, Some(2_100), ok),
         step("bob", "x", read("42"), 1, 3_500, Some(4_150), ok),
         step("carol", "x", read("0"), 2, 4_700, Some(5_350), ok),
-        step("carol", "y", Deed::Read(None), 2, 900, Some(1_700), ok),
+        step("carol", "y", Deed::Read(None), 2, 400, Some(1_300), ok),
         step("alice", "y", write("7"), 0, 2_700, Some(4_000), ok),
         step("bob", "z", write("late"), 1, 4_600, Some(6_600), unknown),
         step("alice", "y", swap, 0, 5_000, Some(6_400), ok),
@@ -214,4 +214,68 @@ pub fn long_run(operations: usize) -> (History, Vec<OpId>) {
     let middle = operations / 2;
     let witness = [0, 5, 9].map(|after| OpId((middle + after) as u32)).to_vec();
     (history, witness)
+}
+
+/// Texts that a careless page would break on: markup, quotes, both directions of writing, nothing at all, very long.
+const ODD_TEXTS: &[&str] = &[
+    "</script><script>document.title = 'broken'</script>",
+    "<img src=x onerror=\"document.title = 'broken'\">",
+    "שלום",
+    "مفتاح",
+    "\u{202e}gnp.exe",
+    "",
+    "a\tb\nc\0d",
+    "👩‍👩‍👧‍👦 𝔘𝔫𝔦𝔠𝔬𝔡𝔢",
+    "'\"&amp;{{data}}${1}",
+];
+
+/// Sixty processes and nine replicas with odd names, without times: `clock` says what holds instead.
+pub fn odd(clock: Clock) -> (History, Vec<OpId>) {
+    let mut builder = Builder::new(clock);
+    let long = "long ".repeat(2_000);
+    let texts: Vec<&str> = ODD_TEXTS.iter().copied().chain([long.as_str()]).collect();
+    let names: Vec<String> =
+        (0..60).map(|number| format!("{} {number}", texts[number % texts.len()])).collect();
+    for round in 0..4 {
+        for (number, process) in names.iter().enumerate() {
+            let text = texts[(number + round) % texts.len()];
+            let key = builder.key(text);
+            let value = builder.value(Some(text));
+            let action = match round {
+                0 => Action::Write(value),
+                1 => Action::Read(value),
+                2 => Action::Other(value),
+                _ => Action::Cas { from: value, to: value, swapped: false },
+            };
+            let replica = Some(ReplicaId((number % 9) as u16));
+            let invocation = Invocation { process, key, action, replica, at: None };
+            builder.invoke(invocation).expect("a process does one thing at a time");
+        }
+        for (number, process) in names.iter().enumerate() {
+            let outcome = [Outcome::Ok, Outcome::Fail, Outcome::Unknown][(number + round) % 3];
+            let completion = Completion { process, outcome, told: Told::Nothing, at: None };
+            builder.complete(completion).expect("it was invoked");
+        }
+    }
+    for number in 0..9 {
+        let (key, value) = (builder.key(texts[2]), builder.value(Some(texts[2])));
+        builder.deliver(ReplicaId(number), key, value, 70 + 3 * u64::from(number));
+    }
+    let mut history = builder.finish();
+    history.messages = (1..9)
+        .map(|to| Message {
+            from: ReplicaId(0),
+            to: ReplicaId(to),
+            sent: 60,
+            received: (to != 4).then_some(70 + 3 * u64::from(to)),
+            label: texts[usize::from(to)].to_owned(),
+        })
+        .collect();
+    history.faults = vec![Fault {
+        name: texts[0].to_owned(),
+        replicas: vec![ReplicaId(3), ReplicaId(4)],
+        from: 100,
+        until: None,
+    }];
+    (history, vec![OpId(2), OpId(63), OpId(125)])
 }

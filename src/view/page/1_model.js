@@ -120,10 +120,8 @@ function lanesOf(model) {
       if (model.outcome[i] !== UNKNOWN) return;
       model.reach[i] = Math.max(model.end[i] || 0, at + 1 < ops.length ? model.start[ops[at + 1]] : Infinity);
     });
-    const unknown = ops.find((i) => model.outcome[i] === UNKNOWN);
     return { process, name: model.processes[process], ops,
       last: runningMax(ops.length, (at) => model.reach[ops[at]]),
-      unknownFrom: unknown === undefined ? Infinity : shownEnd(model, unknown),
       witness: ops.filter((i) => model.inWitness[i]) };
   });
   const names = new Intl.Collator("en", { numeric: true });

@@ -8,7 +8,7 @@ const FONT = "12px system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue
 const view = {
   from: model.from, until: model.until, width: 800, height: 400, gutter: 80, ratio: 1,
   hovered: null, focused: null, dim: true, messages: true, query: "", matches: null, matching: model.count,
-  colours: {}, firstDraw: 0, lastDraw: 0, messagesInView: 0,
+  colours: {}, dark: false, firstDraw: 0, lastDraw: 0, messagesInView: 0,
 };
 
 /** Two panes one above the other: the processes, and the replicas, each with its own scrolling. */
@@ -137,7 +137,8 @@ function testOf(word) {
 
 /** Where everything lies, for the size of the window. */
 function layOut() {
-  view.width = canvas.parentElement.clientWidth;
+  // A page that is not shown has no width; it is laid out when it is shown.
+  view.width = Math.max(200, canvas.parentElement.clientWidth);
   view.ratio = window.devicePixelRatio || 1;
   paper.font = "600 " + FONT;
   const names = panes.flatMap((pane) => pane.lanes.slice(0, 500).map((lane) => lane.name));

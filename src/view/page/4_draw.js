@@ -9,9 +9,12 @@ function draw() {
   drawLanes(processPane);
   drawLanes(replicaPane);
   drawAxis();
+  const lines = connectors();
+  // Behind the bars, but their ends in front of the messages.
+  beyondNames(() => lines.forEach(drawConnector));
   inPane(processPane, drawOperations);
   inPane(replicaPane, drawReplicas);
-  drawConnectors();
+  inPane(replicaPane, () => lines.forEach(drawConnectorEnd));
   drawNames(processPane);
   drawNames(replicaPane);
   drawGap();
@@ -26,6 +29,16 @@ function inPane(pane, drawing) {
   paper.save();
   paper.beginPath();
   paper.rect(view.gutter, pane.top, view.width - view.gutter, pane.height);
+  paper.clip();
+  drawing();
+  paper.restore();
+}
+
+/** Draws below the axis and right of the names. */
+function beyondNames(drawing) {
+  paper.save();
+  paper.beginPath();
+  paper.rect(view.gutter, AXIS, view.width - view.gutter, view.height - AXIS);
   paper.clip();
   drawing();
   paper.restore();
@@ -52,7 +65,7 @@ function drawLanes(pane) {
 }
 
 function drawAxis() {
-  const c = view.colours, { ticks, text, base } = ticksOf(view.from, view.until, plotWidth() / 110);
+  const c = view.colours, { ticks, text, base } = ticksOf(view.from, view.until, plotWidth() / 84);
   paper.font = FONT;
   paper.textBaseline = "middle";
   paper.textAlign = "center";
@@ -136,7 +149,6 @@ function drawOperations() {
     const lane = processPane.lanes[at];
     const begin = firstWhere(lane.ops.length, (n) => lane.last[n] >= view.from);
     const stop = firstWhere(lane.ops.length, (n) => model.start[lane.ops[n]] > view.until);
-    drawTail(lane, at);
     for (const weight of [FILTERED, DIMMED, NORMAL]) drawWeight(lane, at, begin, stop, weight);
   }
   for (let at = first; at < end; at++) {
@@ -188,15 +200,31 @@ function drawBar(i, weight, at, next) {
   if (!box) return;
   const c = view.colours, { x, y, width, height } = box;
   const colour = weight === CULPRIT ? c.culprit : weight <= DIMMED ? c.dim : c.kinds[model.kind[i]];
-  if (width < 4 && weight <= NORMAL) {
+  if (weight <= NORMAL && width < 4) {
     paper.globalAlpha = weight === FILTERED ? 0.5 : model.outcome[i] === OK ? 1 : 0.6;
     paper.fillStyle = colour;
     paper.fillRect(x, y, width, height);
     paper.globalAlpha = 1;
+  } else if (weight >= WITNESS && width < 9) {
+    drawSliver(weight, colour, box);
   } else {
     drawShape(i, weight, colour, box);
   }
+  if (model.outcome[i] === UNKNOWN && model.kind[i] !== READ && weight !== FILTERED && width > 24) drawTail(i, at);
   if (weight !== FILTERED) drawLabel(i, weight, box, next);
+}
+
+/** A bar of the witness that would be too narrow for its own outline: it is given a width that can be seen. */
+function drawSliver(weight, colour, { x, y, width, height }) {
+  const c = view.colours, wide = Math.max(4, width), left = x + width / 2 - wide / 2;
+  const layers = [[1.5, c.ring], [0, colour]];
+  if (weight === CULPRIT) layers.unshift([5, c.halo]);
+  for (const [rim, fill] of layers) {
+    paper.fillStyle = fill;
+    paper.beginPath();
+    paper.roundRect(left - rim, y - rim, wide + 2 * rim, height + 2 * rim, 2 + rim / 2);
+    paper.fill();
+  }
 }
 
 function drawShape(i, weight, colour, { x, y, width, height }) {
@@ -212,8 +240,8 @@ function drawShape(i, weight, colour, { x, y, width, height }) {
   if (outcome === FAIL) {
     paper.fillStyle = c.card;
     paper.fill();
-    paper.strokeStyle = colour;
-    paper.lineWidth = 1.5;
+    paper.strokeStyle = weight <= DIMMED ? c["dim-ink"] : colour;
+    paper.lineWidth = weight <= DIMMED ? 1 : 1.5;
     paper.stroke();
   } else {
     paper.fillStyle = outcome === UNKNOWN ? fading(i, colour, x, width) : colour;
@@ -244,35 +272,35 @@ function fading(i, colour, x, width) {
 /** `#rrggbb` without any opacity. */
 const transparent = (colour) => (colour.startsWith("#") ? colour + "00" : "transparent");
 
-/** A thin line from the first unknown outcome to the right: it may still take effect. */
-function drawTail(lane, at) {
-  if (lane.unknownFrom > view.until) return;
-  const x = Math.max(view.gutter, xOf(lane.unknownFrom));
-  paper.strokeStyle = view.colours["dim-ink"];
-  paper.globalAlpha = 0.55;
+/** A thin line from an unknown outcome to the right: it may still take effect, whatever its process does next. */
+function drawTail(i, at) {
+  const x = Math.max(view.gutter, xOf(shownEnd(model, i))), y = laneTop(processPane, at) + processPane.pitch - 2.5;
+  const fade = paper.createLinearGradient(x, 0, Math.max(x + 1, view.width), 0);
+  fade.addColorStop(0, view.colours["dim-ink"]);
+  fade.addColorStop(1, transparent(view.colours["dim-ink"]));
+  paper.strokeStyle = fade;
   paper.lineWidth = 1;
   paper.setLineDash([2, 4]);
   paper.beginPath();
-  paper.moveTo(x, laneTop(processPane, at) + processPane.pitch - 2.5);
-  paper.lineTo(view.width, laneTop(processPane, at) + processPane.pitch - 2.5);
+  paper.moveTo(x, y);
+  paper.lineTo(view.width, y);
   paper.stroke();
   paper.setLineDash([]);
-  paper.globalAlpha = 1;
 }
 
 /** The label: inside the bar, or right of it, or not at all. */
 function drawLabel(i, weight, box, next) {
   const left = Math.max(box.x, view.gutter), right = Math.min(box.x + box.width, view.width - PAD);
   const inside = right - left - 10, beside = Math.min(next, view.width - PAD) - right - 8;
-  if ((inside < 14 && beside < 14) || box.height < 11) return;
   const c = view.colours, strong = weight >= WITNESS;
+  if ((inside < 14 && beside < 14 && !strong) || box.height < 11) return;
   paper.font = (strong ? "600 " : "") + FONT;
   const sign = weight === CULPRIT ? "✗ " : "";
   let text = sign + labelOf(i), width = widthOf(text), room = Math.max(inside, beside);
   if (width > room) {
     text = sign + labelOf(i, 7);
     width = widthOf(text);
-    if (width > room) return;
+    if (width > room) return strong ? drawTag(i, text, right, box) : undefined;
   }
   const within = width <= inside;
   const x = within ? left + 5 : right + 4, y = box.y + box.height / 2 + 0.5;
@@ -283,6 +311,25 @@ function drawLabel(i, weight, box, next) {
   paper.fillStyle = faint ? c["dim-ink"] : !filled ? c.ink : weight === CULPRIT ? c["culprit-ink"] : c["bar-ink"];
   paper.fillText(text, x, y);
   if (model.outcome[i] === FAIL) paper.fillRect(x, Math.round(y) - 0.5, width, 1);
+}
+
+/** The label of a narrow bar of the witness, over the bars beside it unless they are of the witness, too. */
+function drawTag(i, text, right, { y, height }) {
+  const c = view.colours, x = right + 4, width = widthOf(text) + 8, until = x + width + 4;
+  const lane = processPane.lanes[laneOfProcess.get(model.process[i])];
+  const hides = (j) => j !== i && xOf(model.start[j]) < until && xOf(model.reach[j]) > x - 4;
+  if (until > view.width || x < view.gutter || lane.witness.some(hides)) return;
+  paper.fillStyle = c.card;
+  paper.strokeStyle = c.line;
+  paper.lineWidth = 1;
+  paper.beginPath();
+  paper.roundRect(x, y + 2, width, height - 4, 4);
+  paper.fill();
+  paper.stroke();
+  paper.fillStyle = c.ink;
+  paper.textAlign = "left";
+  paper.textBaseline = "middle";
+  paper.fillText(text, x + 4, y + height / 2 + 0.5);
 }
 
 function outline(i) {

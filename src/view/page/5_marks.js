@@ -81,14 +81,24 @@ function drawDeliveries(at) {
   if (!list) return;
   const y = laneMiddle(replicaPane, at);
   const begin = firstWhere(list.length, (n) => all.time[list[n]] >= view.from);
+  const end = firstWhere(list.length, (n) => all.time[list[n]] > view.until);
+  // Diamonds that would hide each other become thin lines.
+  const dense = (end - begin) * 8 > plotWidth();
   let free = -Infinity;
-  for (let n = begin; n < list.length && all.time[list[n]] <= view.until; n++) {
+  for (let n = begin; n < end; n++) {
     const d = list[n], x = xOf(all.time[d]), op = all.op[d], weight = op >= 0 ? weights[op] : NORMAL;
-    if (x < free && weight <= NORMAL) continue;
+    if (weight <= NORMAL && x < free) continue;
+    free = x + (dense ? 2 : 1);
+    if (dense && weight <= NORMAL) {
+      paper.fillStyle = weight === NORMAL ? c.delivery : c["dim-ink"];
+      paper.globalAlpha = weight === FILTERED ? 0.2 : 0.6;
+      paper.fillRect(x - 0.5, y - 6, 1, 12);
+      paper.globalAlpha = 1;
+      continue;
+    }
     const next = n + 1 < list.length ? xOf(all.time[list[n + 1]]) : view.width;
     drawDelivery(x, y, weight, weight === CULPRIT ? c.culprit : c.delivery);
     if (weight !== FILTERED) labelDelivery(d, x, y, weight, Math.min(next, view.width - PAD) - x - 10);
-    free = x + 1;
   }
 }
 
@@ -188,35 +198,41 @@ function drawMessage({ lost, x1, y1, x2, y2 }, colour, width) {
   paper.setLineDash(dashes);
 }
 
-/** From an operation to the replica that it asked, and to where its write was delivered. */
-function drawConnectors() {
+/** Lines from an operation to the replica that it asked, and to where its write was delivered. */
+function connectors() {
   const chosen = [view.focused, view.hovered].filter((thing) => thing && thing.kind === "operation").map((thing) => thing.index);
   if (model.culprit >= 0) chosen.push(model.culprit);
-  paper.save();
-  paper.beginPath();
-  paper.rect(view.gutter, AXIS, view.width - view.gutter, view.height - AXIS);
-  paper.clip();
-  paper.setLineDash([2, 3]);
-  paper.lineWidth = 1.5;
+  const lines = [];
   for (const i of new Set(chosen)) {
     const box = boxOf(i);
     if (!box || box.y + box.height < processPane.top || box.y > processPane.top + processPane.height) continue;
-    paper.strokeStyle = i === model.culprit ? view.colours.culprit : view.colours.accent;
-    const bottom = box.y + box.height;
-    if (model.replica[i] >= 0) connect(xOf(model.start[i]), bottom, xOf(model.start[i]), laneOfReplica.get(model.replica[i]));
+    const colour = i === model.culprit ? view.colours.culprit : view.colours.accent;
+    const from = { colour, x1: xOf(model.start[i]), y1: box.y + box.height };
+    if (model.replica[i] >= 0) lines.push({ ...from, x2: from.x1, y2: laneMiddle(replicaPane, laneOfReplica.get(model.replica[i])) });
     for (const d of (model.deliveries.byOp.get(i) || []).slice(0, 50)) {
-      connect(xOf(model.start[i]), bottom, xOf(model.deliveries.time[d]), laneOfReplica.get(model.deliveries.replica[d]));
+      const lane = laneOfReplica.get(model.deliveries.replica[d]);
+      lines.push({ ...from, x2: xOf(model.deliveries.time[d]), y2: laneMiddle(replicaPane, lane) });
     }
   }
-  paper.restore();
+  return lines.filter(({ y2 }) => y2 >= replicaPane.top && y2 <= replicaPane.top + replicaPane.height);
 }
 
-function connect(x1, y1, x2, lane) {
-  const y2 = laneMiddle(replicaPane, lane);
-  if (y2 < replicaPane.top || y2 > replicaPane.top + replicaPane.height) return;
+function drawConnector({ colour, x1, y1, x2, y2 }) {
+  paper.strokeStyle = colour;
+  paper.lineWidth = 1.5;
+  paper.setLineDash([2, 3]);
   paper.beginPath();
   paper.moveTo(x1, y1);
   paper.lineTo(x2, y2);
+  paper.stroke();
+  paper.setLineDash([]);
+}
+
+function drawConnectorEnd({ colour, x2, y2 }) {
+  paper.strokeStyle = colour;
+  paper.lineWidth = 1.75;
+  paper.beginPath();
+  paper.arc(x2, y2, 4, 0, 7);
   paper.stroke();
 }
 
@@ -276,7 +292,7 @@ function drawMap() {
   mapPaper.fillRect(0, 0, view.width, 40);
   mapPaper.drawImage(sketch, 0, 0, view.width, 40);
   mapPaper.fillStyle = c.card;
-  mapPaper.globalAlpha = 0.6;
+  mapPaper.globalAlpha = 0.45;
   mapPaper.fillRect(view.gutter, 0, left - view.gutter, 40);
   mapPaper.fillRect(right, 0, view.width - PAD - right, 40);
   mapPaper.globalAlpha = 1;

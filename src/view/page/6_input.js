@@ -242,7 +242,8 @@ const system = matchMedia("(prefers-color-scheme: dark)");
 const isDark = () => (document.documentElement.dataset.theme || (system.matches ? "dark" : "light")) === "dark";
 
 function repaint() {
-  document.getElementById("theme").textContent = isDark() ? "Light" : "Dark";
+  view.dark = isDark();
+  document.getElementById("theme").textContent = view.dark ? "Light" : "Dark";
   takeColours();
   sketchMap();
   schedule();
@@ -251,7 +252,7 @@ function repaint() {
 function listenToTheme() {
   system.addEventListener("change", repaint);
   document.getElementById("theme").addEventListener("click", () => {
-    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+    document.documentElement.dataset.theme = view.dark ? "light" : "dark";
     repaint();
   });
 }
@@ -282,7 +283,7 @@ window.timeline = {
   get visibleTo() { return view.until; },
   get hovered() { return named(view.hovered); },
   get focused() { return named(view.focused); },
-  get dark() { return isDark(); },
+  get dark() { return view.dark; },
   get matching() { return view.matching; },
   get firstDraw() { return view.firstDraw; },
   get lastDraw() { return view.lastDraw; },
