@@ -20,13 +20,14 @@ use super::super::spec::{State, Step};
 use super::program::Program;
 
 /// How many appends are looked at, at most.
-const MAX_LOOKS: usize = 20_000_000;
+const MAX_LOOKS: usize = 5_000_000;
 
-/// Turns every key into a register where that is possible.
-pub(super) fn unfold(program: &mut Program<'_>) {
+/// Turns every key into a register where that is possible. Returns whether there was one.
+pub(super) fn unfold(program: &mut Program<'_>) -> bool {
     if !program.machine.only_grows() {
-        return;
+        return false;
     }
+    let mut any = false;
     let mut of_key = vec![Vec::new(); program.keys];
     for number in program.numbers() {
         of_key[program.node(number).key as usize].push(number);
@@ -41,6 +42,7 @@ pub(super) fn unfold(program: &mut Program<'_>) {
         looks = growth.looks;
         let anchors = std::mem::take(&mut growth.anchors);
         if let Some(steps) = told {
+            any = true;
             program.opaque[key] = false;
             program.anchors[key] = anchors;
             for (node, step) in steps {
@@ -48,6 +50,7 @@ pub(super) fn unfold(program: &mut Program<'_>) {
             }
         }
     }
+    any
 }
 
 /// One key.

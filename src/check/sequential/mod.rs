@@ -12,11 +12,12 @@
 //!
 //! 1. [`hint`]: the order in which the replicas delivered the writes, if they recorded it;
 //! 2. [`guess`]: the order in which the writes ended, or began;
-//! 3. [`saturate`]: what must hold in every order, to a fixpoint. A cycle refutes the history;
-//! 4. [`decide`]: the writes of each key that are still not ordered are, one pair after the other, with
+//! 3. [`growth`]: strings show what was appended when, and become registers;
+//! 4. [`saturate`]: what must hold in every order, to a fixpoint. A cycle refutes the history;
+//! 5. [`decide`]: the writes of each key that are still not ordered are, one pair after the other, with
 //!    all that follows, and back again when that fails;
-//! 5. [`search`]: over how far each process has come, for whatever is left: values that are written
-//!    twice, strings, compare-and-sets that missed.
+//! 6. [`search`]: over how far each process has come, for whatever is left: values that are written
+//!    twice, compare-and-sets that missed.
 //!
 //! Whoever finds an order, [`verify`] checks it in full before the answer is `Valid`. A violation names
 //! operations that refute the history by themselves ([`closure`]): the cycle and what it rests on, or
@@ -26,7 +27,7 @@
 //!
 //! Stages 1 and 2 are O(n log n). A saturation looks a few times at each operation and costs O(k) clock
 //! entries a look, for k processes. The problem is NP-complete (Gibbons and Korach, *Testing Shared
-//! Memories*, 1997), so stages 4 and 5 are exponential at worst, and the budget ends them; runs of real
+//! Memories*, 1997), so stages 5 and 6 are exponential at worst, and the budget ends them; runs of real
 //! stores are decided with few wrong turns.
 
 mod closure;
@@ -69,8 +70,11 @@ fn judge(problem: &Problem<'_>, whole: bool) -> Answer {
         Ok(machine) => machine,
         Err(reason) => return Answer::Unknown(reason),
     };
-    let program = Program::of(problem, &machine);
-    if (whole && hint::order(&program).is_some()) || guess::order(&program).is_some() {
+    let mut program = Program::of(problem, &machine);
+    let in_order = (whole && hint::order(&program).is_some())
+        || guess::order(&program).is_some()
+        || (growth::unfold(&mut program) && guess::order(&program).is_some());
+    if in_order {
         return Answer::Valid;
     }
     let sources = match Sources::of(&program) {

@@ -7,7 +7,6 @@
 
 use super::super::Problem;
 use super::super::spec::{Machine, State, Step};
-use super::growth;
 use crate::history::{KeyId, OpId, Outcome};
 
 /// Stands for 'none' where a number of a node, an edge or a state is stored.
@@ -68,7 +67,6 @@ impl<'p> Program<'p> {
         for op in history.ids() {
             program.add(op);
         }
-        growth::unfold(&mut program);
         program
     }
 

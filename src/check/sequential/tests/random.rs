@@ -114,7 +114,8 @@ fn by_search_alone(problem: &Problem<'_>) -> bool {
 /// What saturation and decisions say without hint, guess and search; `None` where they leave it open.
 fn by_relation_alone(problem: &Problem<'_>) -> Option<bool> {
     let machine = Machine::of(problem).expect("actions of the specification");
-    let program = Program::of(problem, &machine);
+    let mut program = Program::of(problem, &machine);
+    growth::unfold(&mut program);
     let sources = Sources::of(&program).ok()?;
     let mut relation = Relation::of(&program, &sources).expect("it is small");
     // A time that misleads, so that decisions have to be taken back.

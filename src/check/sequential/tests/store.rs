@@ -153,6 +153,7 @@ impl Store {
                 self.complete(now, client, Outcome::Ok, Told::Value(value));
             }
             Event::Applied(index) => {
+                self.state(Self::replica_of(self.changes[index].client), now);
                 let change = &self.changes[index];
                 let told = match change.action {
                     Action::Cas { .. } => Told::Swapped(change.swapped),
@@ -257,7 +258,7 @@ impl Store {
         states
     }
 
-    fn finish(mut self) -> History {
+    fn finish(self) -> History {
         let mut deliveries = Vec::new();
         for (number, replica) in self.replicas.iter().enumerate() {
             for index in &self.log[..replica.applied] {
@@ -271,8 +272,7 @@ impl Store {
                 deliveries.push(Delivery { replica, operation: Some(op), key, value, at: 0 });
             }
         }
-        self.builder.history_mut().deliveries = deliveries;
-        self.builder.finish()
+        History { deliveries, ..self.builder.finish() }
     }
 }
 
