@@ -112,3 +112,35 @@ fn what_came_before_the_source_of_a_state_died_is_not_delivered_again() {
         assert_eq!(cluster.node(i).store().position(), taken, "replica {i}");
     }
 }
+
+/// Found as a cluster that never delivered again: all who had delivered a write lost it with their unsynced
+/// bytes, and the write that its origin had sent behind it waited for it for ever.
+#[test]
+fn what_lies_behind_a_message_that_all_have_lost_is_delivered() {
+    let mut cluster = Cluster::new("sequential", 2, Duration::ZERO, Backlog::default());
+    cluster.synced = true;
+    (0..2).for_each(|i| cluster.start(i));
+    cluster.link_all();
+    cluster.settle();
+    cluster.synced = false;
+    cluster.submit(1, set("lost")).expect("it is live");
+    cluster.settle();
+    cluster.lose_power(0, 0);
+    cluster.submit(1, set("behind")).expect("it is live");
+    cluster.start(0);
+    cluster.link_all();
+    while cluster.node(0).status().pending == 0 {
+        for (from, to) in cluster.busy() {
+            cluster.step(from, to);
+        }
+    }
+    assert!(!cluster.node(0).status().live, "it has yet to fetch what it lost");
+    cluster.lose_power(1, 0);
+    cluster.start(1);
+    cluster.link_all();
+    cluster.settle();
+    for i in 0..2 {
+        assert_eq!(cluster.node(i).status().pending, 0, "replica {i}");
+        assert_eq!(cluster.read(i, "x").as_deref(), Some("behind"), "replica {i}");
+    }
+}

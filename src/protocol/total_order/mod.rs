@@ -40,7 +40,9 @@
 //!    holds, and nothing that an earlier life of some replica has sent can still turn up anywhere; and
 //! 2. it has fetched the deliveries it missed out of the most advanced peer's `storage.txt`.
 //!
-//! Then it is *live*, in a new incarnation. Its acknowledgements of an earlier life still count, and safely
+//! Then it is *live*, in a new incarnation. A gap that a stream still has then is final: every peer has sent
+//! what it holds, and what all have delivered is here; the missing message was lost with the unsynced bytes of
+//! all who had delivered it, and nobody was ever told of it. What lies behind is acknowledged. Its acknowledgements of an earlier life still count, and safely
 //! so: a peer that could deliver by them had delivered the message, or held it, when it said `Synced`; and
 //! an acknowledgement of a message that the peer did not hold then is struck off. A message is delivered
 //! only when all had acknowledged it, so the delivered messages of all replicas are prefixes of one
@@ -87,6 +89,8 @@ pub struct TotalOrder<R: Rules = Lamport> {
     delivered: Timestamp,
     /// Messages have come since the last acknowledgement.
     unacknowledged: bool,
+    /// The replica has just become live: what is missing from a stream now is gone for good.
+    gaps_are_final: bool,
     /// When those peers that do not wait for acknowledgements are due to get them.
     ack_all_at: Option<Duration>,
 }
@@ -121,6 +125,7 @@ impl<R: Rules> TotalOrder<R> {
             position: recovered.position,
             delivered: recovered.delivered,
             unacknowledged: false,
+            gaps_are_final: false,
             ack_all_at: None,
             setup,
         };
@@ -367,6 +372,10 @@ impl<R: Rules> Protocol for TotalOrder<R> {
             self.advance(fx);
         }
         if self.phase == Phase::Live {
+            if std::mem::take(&mut self.gaps_are_final) {
+                self.pending.close_all_gaps(now.since_start);
+                self.unacknowledged = true;
+            }
             self.acknowledge_new(now, fx);
         }
     }
