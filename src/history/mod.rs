@@ -20,6 +20,8 @@
 
 mod build;
 pub mod jsonl;
+pub mod record;
+pub mod tape;
 mod text;
 
 use crate::base::ReplicaId;

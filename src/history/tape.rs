@@ -1,0 +1,328 @@
+//! Events as they are recorded: appended to a buffer as bytes, turned into lines later and elsewhere.
+//!
+//! Recording has to cost a working thread next to nothing, so it copies the event and leaves its text to
+//! whoever writes the file. A [`Tape`] holds the events of one thread in the order of their times:
+//!
+//! ```text
+//! order u64 | length u32 | tag u8 | split u8 | lane u32 | key length u16 | key | value
+//! ```
+//! `order` is twice the time, plus one for a completion: sorted by it, an invocation comes before the
+//! completions of the same nanosecond, so that no two operations are said to follow each other that may have
+//! overlapped. Times on a tape strictly increase.
+//!
+//! A process of a history has one open operation at a time. A connection may have several: a pipeline, an
+//! operation on several keys. Each of these is then recorded in a *lane*, a process of its own: lane 0 is the
+//! process itself, lane 3 of `c7` is called `c7+3`. So each has its true interval. To put them one behind
+//! the other inside the interval that they share would invent an order in real time.
+
+use std::fmt::Write as _;
+
+use super::jsonl::{
+    Asked, CompletionLine, InvocationLine, Reported, put_completion, put_delivery, put_invocation,
+};
+use super::{Outcome, text_of};
+use crate::base::ReplicaId;
+
+/// What is asked for, in the bytes of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request<'a> {
+    /// The value of the key.
+    Read,
+    /// That the key hold this; `None` deletes it.
+    Write(Option<&'a [u8]>),
+    /// That this be joined to the end of the value.
+    Append(&'a [u8]),
+    /// Something else, of this name.
+    Other(&'a str),
+}
+
+/// How it ended, and what was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending<'a> {
+    /// Done.
+    Done,
+    /// Read: this value, `None` where there is none.
+    Found(Option<&'a [u8]>),
+    /// Counted: from this number to that one, both as text.
+    Counted(&'a str, &'a str),
+    /// It has definitely had no effect, and why.
+    Failed(&'a str),
+    /// Nobody knows whether it has an effect, and why.
+    Unknown(&'a str),
+}
+
+const READ: u8 = 0;
+const WRITE: u8 = 1;
+const DELETE: u8 = 2;
+const APPEND: u8 = 3;
+const OTHER: u8 = 4;
+const DONE: u8 = 5;
+const FOUND: u8 = 6;
+const MISSING: u8 = 7;
+const COUNTED: u8 = 8;
+const FAILED: u8 = 9;
+const UNKNOWN: u8 = 10;
+const DELIVERED: u8 = 11;
+const DELIVERED_DELETE: u8 = 12;
+
+/// The fixed part of an event.
+const HEAD: usize = 20;
+
+/// Where in it the length of the first of two numbers stands.
+const SPLIT: usize = 13;
+
+/// Events in the order of their times.
+#[derive(Debug, Default)]
+pub struct Tape {
+    bytes: Vec<u8>,
+    last: u64,
+}
+
+impl Tape {
+    /// Notes what the clock shows: events from here on are not earlier.
+    pub fn set_time(&mut self, now: u64) {
+        self.last = self.last.max(now.saturating_sub(1));
+    }
+
+    /// The bytes of the events.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Takes the events, and leaves this empty buffer for more.
+    pub fn take(&mut self, empty: Vec<u8>) -> Vec<u8> {
+        std::mem::replace(&mut self.bytes, empty)
+    }
+
+    /// Appends an invocation.
+    pub fn invoke(&mut self, lane: u32, key: &[u8], request: Request<'_>) {
+        let (tag, value) = match request {
+            Request::Read => (READ, &b""[..]),
+            Request::Write(Some(value)) => (WRITE, value),
+            Request::Write(None) => (DELETE, &b""[..]),
+            Request::Append(value) => (APPEND, value),
+            Request::Other(name) => (OTHER, name.as_bytes()),
+        };
+        self.push(tag, lane, key, value);
+    }
+
+    /// Appends a completion.
+    pub fn complete(&mut self, lane: u32, ending: Ending<'_>) {
+        let (tag, value) = match ending {
+            Ending::Done => (DONE, &b""[..]),
+            Ending::Found(Some(value)) => (FOUND, value),
+            Ending::Found(None) => (MISSING, &b""[..]),
+            Ending::Failed(why) => (FAILED, why.as_bytes()),
+            Ending::Unknown(why) => (UNKNOWN, why.as_bytes()),
+            Ending::Counted(from, to) => {
+                // Digits and perhaps a sign; where the one number ends and the other begins, `split` says.
+                let mut both = Vec::with_capacity(from.len() + to.len());
+                both.extend_from_slice(from.as_bytes());
+                both.extend_from_slice(to.as_bytes());
+                let start = self.push(COUNTED, lane, b"", &both);
+                self.bytes[start + SPLIT] = u8::try_from(from.len()).unwrap_or(u8::MAX);
+                return;
+            }
+        };
+        self.push(tag, lane, b"", value);
+    }
+
+    /// Appends a delivery at the tape's replica; `None` for a deletion.
+    pub fn deliver(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let tag = if value.is_some() { DELIVERED } else { DELIVERED_DELETE };
+        self.push(tag, 0, key, value.unwrap_or_default());
+    }
+
+    /// Appends an event; gives where it starts.
+    fn push(&mut self, tag: u8, lane: u32, key: &[u8], value: &[u8]) -> usize {
+        self.last += 1;
+        // A time is far below 2^63 nanoseconds, which are 292 years.
+        let order = self.last << 1 | u64::from((DONE..=UNKNOWN).contains(&tag));
+        // Keys are at most 250 bytes long, values far below 4 GiB.
+        let key = &key[..key.len().min(usize::from(u16::MAX))];
+        let start = self.bytes.len();
+        let length = HEAD + key.len() + value.len();
+        let mut head = [0; HEAD];
+        head[..8].copy_from_slice(&order.to_le_bytes());
+        head[8..12].copy_from_slice(&(length as u32).to_le_bytes());
+        head[12] = tag;
+        head[14..18].copy_from_slice(&lane.to_le_bytes());
+        head[18..].copy_from_slice(&(key.len() as u16).to_le_bytes());
+        self.bytes.reserve(length);
+        self.bytes.extend_from_slice(&head);
+        self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(value);
+        start
+    }
+}
+
+/// The events on a taken tape: for each its order and where it starts.
+pub fn events(bytes: &[u8]) -> impl Iterator<Item = (u64, usize)> + '_ {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let event = Event::at(bytes, at)?;
+        let found = (event.order, at);
+        at += event.length;
+        Some(found)
+    })
+}
+
+/// The order of the first event at or behind this time.
+pub fn order_of(time: u64) -> u64 {
+    time << 1
+}
+
+/// Whose tape it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// The name of the process.
+    pub process: String,
+    /// The replica that it asks, or whose deliveries these are.
+    pub replica: Option<ReplicaId>,
+}
+
+struct Event<'a> {
+    order: u64,
+    length: usize,
+    tag: u8,
+    split: usize,
+    lane: u32,
+    key: &'a [u8],
+    value: &'a [u8],
+}
+
+impl<'a> Event<'a> {
+    fn at(bytes: &'a [u8], at: usize) -> Option<Self> {
+        let (head, rest) = bytes.get(at..)?.split_first_chunk::<HEAD>()?;
+        let order = u64::from_le_bytes(*head.first_chunk()?);
+        let length = u32::from_le_bytes(*head[8..].first_chunk()?) as usize;
+        let lane = u32::from_le_bytes(*head[14..].first_chunk()?);
+        let key_length = usize::from(u16::from_le_bytes(*head[18..].first_chunk()?));
+        let (key, value) = rest.get(..length.checked_sub(HEAD)?)?.split_at_checked(key_length)?;
+        Some(Event {
+            order,
+            length,
+            tag: head[12],
+            split: usize::from(head[SPLIT]),
+            lane,
+            key,
+            value,
+        })
+    }
+}
+
+/// Writes events as lines.
+#[derive(Debug, Default)]
+pub struct LineWriter {
+    name: String,
+}
+
+impl LineWriter {
+    /// Appends the line of the event that starts at `at`.
+    pub fn put(&mut self, out: &mut Vec<u8>, owner: &Owner, bytes: &[u8], at: usize) {
+        let Some(event) = Event::at(bytes, at) else { return };
+        let time = Some(event.order >> 1);
+        let process = if event.lane == 0 {
+            &owner.process
+        } else {
+            self.name.clear();
+            // Writing to a String cannot fail.
+            let _ = write!(self.name, "{}+{}", owner.process, event.lane);
+            &self.name
+        };
+        let (key, value) = (text_of(event.key), text_of(event.value));
+        match event.tag {
+            READ..=OTHER => {
+                let asked = match event.tag {
+                    READ => Asked::Read,
+                    WRITE => Asked::Write(Some(&value)),
+                    DELETE => Asked::Write(None),
+                    APPEND => Asked::Append(&value),
+                    _ => Asked::Other(&value),
+                };
+                let replica = owner.replica;
+                put_invocation(out, &InvocationLine { process, key: &key, asked, replica, time });
+            }
+            DELIVERED | DELIVERED_DELETE => {
+                let value = (event.tag == DELIVERED).then_some(&*value);
+                let replica = owner.replica.unwrap_or_default();
+                put_delivery(out, replica, &key, value, event.order >> 1);
+            }
+            _ => {
+                let (outcome, reported, error) = completion(&event, &value);
+                put_completion(out, &CompletionLine { process, outcome, reported, time, error });
+            }
+        }
+    }
+}
+
+fn completion<'a>(event: &Event<'_>, value: &'a str) -> (Outcome, Reported<'a>, Option<&'a str>) {
+    match event.tag {
+        FOUND => (Outcome::Ok, Reported::Value(Some(value)), None),
+        MISSING => (Outcome::Ok, Reported::Value(None), None),
+        COUNTED => {
+            let (from, to) = value.split_at_checked(event.split).unwrap_or((value, ""));
+            (Outcome::Ok, Reported::Was(Asked::Cas { from: Some(from), to: Some(to) }), None)
+        }
+        FAILED => (Outcome::Fail, Reported::Nothing, Some(value)),
+        UNKNOWN => (Outcome::Unknown, Reported::Nothing, Some(value)),
+        _ => (Outcome::Ok, Reported::Nothing, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(tape: &Tape) -> Vec<String> {
+        let owner = Owner { process: "c7".to_owned(), replica: Some(ReplicaId(1)) };
+        let mut out = Vec::new();
+        let mut writer = LineWriter::default();
+        for (_, at) in events(tape.bytes()) {
+            writer.put(&mut out, &owner, tape.bytes(), at);
+        }
+        String::from_utf8(out).expect("text").lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_event_becomes_its_line() {
+        let mut tape = Tape::default();
+        tape.set_time(100);
+        tape.invoke(0, b"x", Request::Write(Some(b"1")));
+        tape.invoke(2, b"x", Request::Write(None));
+        tape.complete(0, Ending::Done);
+        tape.set_time(50);
+        tape.complete(2, Ending::Failed("NOT_FOUND"));
+        tape.invoke(0, b"x", Request::Other("incr"));
+        tape.complete(0, Ending::Counted("9", "10"));
+        tape.invoke(0, b"\xff", Request::Read);
+        tape.complete(0, Ending::Found(Some(b"a\\")));
+        tape.deliver(b"x", Some(b"1"));
+        tape.deliver(b"x", None);
+        let expected = [
+            r#"{"type":"invoke","process":"c7","f":"write","key":"x","value":"1","replica":1,"time":100}"#,
+            r#"{"type":"invoke","process":"c7+2","f":"delete","key":"x","replica":1,"time":101}"#,
+            r#"{"type":"ok","process":"c7","time":102}"#,
+            r#"{"type":"fail","process":"c7+2","error":"NOT_FOUND","time":103}"#,
+            r#"{"type":"invoke","process":"c7","f":"incr","key":"x","replica":1,"time":104}"#,
+            r#"{"type":"ok","process":"c7","f":"cas","value":["9","10"],"time":105}"#,
+            r#"{"type":"invoke","process":"c7","f":"read","key":"\\xff","replica":1,"time":106}"#,
+            r#"{"type":"ok","process":"c7","value":"a\\\\","time":107}"#,
+            r#"{"type":"deliver","replica":1,"key":"x","value":"1","time":108}"#,
+            r#"{"type":"deliver","replica":1,"key":"x","value":null,"time":109}"#,
+        ];
+        assert_eq!(lines(&tape), expected);
+    }
+
+    #[test]
+    fn an_invocation_comes_before_the_completions_of_its_nanosecond() {
+        let (mut one, mut two) = (Tape::default(), Tape::default());
+        one.set_time(5);
+        one.complete(0, Ending::Done);
+        two.set_time(5);
+        two.invoke(0, b"x", Request::Read);
+        let order = |tape: &Tape| events(tape.bytes()).next().expect("an event").0;
+        assert!(order(&two) < order(&one));
+        assert_eq!(order(&two), order_of(5));
+    }
+}
