@@ -3,7 +3,6 @@
 //! Every reader and every recorder goes through here, so there is one place that knows what a well-formed
 //! history is: a process has at most one open operation, and completes only what it has invoked.
 
-use hashbrown::HashMap;
 use thiserror::Error;
 
 use super::{
@@ -83,7 +82,6 @@ pub struct Builder {
     /// The open operation of each process.
     open: Vec<Option<OpId>>,
     events: u32,
-    by_write: HashMap<(KeyId, ValueId), OpId, foldhash::fast::FixedState>,
 }
 
 impl Builder {
@@ -92,12 +90,17 @@ impl Builder {
         let mut values = Names::default();
         values.id(NIL_TEXT);
         let history = History { clock, values, ..History::default() };
-        Self { history, open: Vec::new(), events: 0, by_write: HashMap::default() }
+        Self { history, open: Vec::new(), events: 0 }
     }
 
     /// The history so far; names, the claim, faults and messages may be added to it directly.
     pub fn history_mut(&mut self) -> &mut History {
         &mut self.history
+    }
+
+    /// The history so far.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// The number of a key.
@@ -109,12 +112,20 @@ impl Builder {
     pub fn value(&mut self, text: Option<&str>) -> ValueId {
         match text {
             None => ValueId::NIL,
-            Some(NIL_TEXT) => ValueId(self.history.values.id("\"nil\"")),
+            Some(text) if reads_nil(text) => {
+                ValueId(self.history.values.id(&format!("\"{text}\"")))
+            }
             Some(text) => ValueId(self.history.values.id(text)),
         }
     }
 
-    fn process(&mut self, name: &str) -> ProcessId {
+    /// How many invocations and completions there are so far, which is the number of the next one.
+    pub fn events(&self) -> u32 {
+        self.events
+    }
+
+    /// The number of a process.
+    pub(super) fn process(&mut self, name: &str) -> ProcessId {
         let id = self.history.processes.id(name);
         self.open.resize(self.history.processes.len(), None);
         ProcessId(id)
@@ -135,29 +146,38 @@ impl Builder {
     /// When the process has an open operation, or the history is too long.
     pub fn invoke(&mut self, invocation: Invocation<'_>) -> Result<OpId, BuildError> {
         let process = self.process(invocation.process);
+        let Invocation { key, action, replica, at, .. } = invocation;
+        self.begin(process, key, action, replica, at)
+    }
+
+    /// Adds the invocation of a process whose number is known.
+    pub(super) fn begin(
+        &mut self,
+        process: ProcessId,
+        key: KeyId,
+        action: Action,
+        replica: Option<ReplicaId>,
+        at: Option<u64>,
+    ) -> Result<OpId, BuildError> {
         let slot = process.0 as usize;
         if self.open[slot].is_some() {
-            return Err(BuildError::StillOpen { process: invocation.process.to_owned() });
+            let process = self.history.process(process).to_owned();
+            return Err(BuildError::StillOpen { process });
         }
         let invoked = self.event()?;
         let id = OpId(self.history.operations.len() as u32);
         self.open[slot] = Some(id);
         self.history.operations.push(Operation {
             process,
-            key: invocation.key,
-            action: invocation.action,
+            key,
+            action,
             outcome: Outcome::Unknown,
-            replica: invocation.replica,
+            replica,
             invoked,
             completed: NEVER,
-            invoked_at: invocation.at.unwrap_or(u64::from(invoked)),
+            invoked_at: at.unwrap_or(u64::from(invoked)),
             completed_at: None,
         });
-        if let Action::Write(value) | Action::Append(value) | Action::Cas { to: value, .. } =
-            invocation.action
-        {
-            self.by_write.insert((invocation.key, value), id);
-        }
         Ok(id)
     }
 
@@ -167,17 +187,29 @@ impl Builder {
     /// When the process has no open operation, or the history is too long.
     pub fn complete(&mut self, completion: Completion<'_>) -> Result<OpId, BuildError> {
         let process = self.process(completion.process);
+        self.end(process, completion.outcome, completion.told, completion.at)
+    }
+
+    /// Adds the completion of a process whose number is known.
+    pub(super) fn end(
+        &mut self,
+        process: ProcessId,
+        outcome: Outcome,
+        told: Told,
+        at: Option<u64>,
+    ) -> Result<OpId, BuildError> {
         let Some(id) = self.open[process.0 as usize].take() else {
-            return Err(BuildError::NotInvoked { process: completion.process.to_owned() });
+            let process = self.history.process(process).to_owned();
+            return Err(BuildError::NotInvoked { process });
         };
         let completed = self.event()?;
         let operation = &mut self.history.operations[id.index()];
-        operation.outcome = completion.outcome;
-        operation.completed_at = Some(completion.at.unwrap_or(u64::from(completed)));
-        if completion.outcome != Outcome::Unknown {
+        operation.outcome = outcome;
+        operation.completed_at = Some(at.unwrap_or(u64::from(completed)));
+        if outcome != Outcome::Unknown {
             operation.completed = completed;
         }
-        match (completion.told, &mut operation.action) {
+        match (told, &mut operation.action) {
             (Told::Nothing, _) => {}
             (Told::Value(found), Action::Read(value)) => *value = found,
             (Told::Swapped(did), Action::Cas { swapped, .. }) => *swapped = did,
@@ -194,16 +226,29 @@ impl Builder {
         Some(self.history.operation(id))
     }
 
-    /// Adds a delivery. The operation is the last one that wrote this value to this key, if there is one.
+    /// The open operation of a process whose number is known.
+    pub(super) fn open(&self, process: ProcessId) -> Option<&Operation> {
+        let id = (*self.open.get(process.0 as usize)?)?;
+        Some(self.history.operation(id))
+    }
+
+    /// Adds a delivery. Which operation it delivers is found in the end: one that wrote this value to this
+    /// key, if there is one.
     pub fn deliver(&mut self, replica: ReplicaId, key: KeyId, value: ValueId, at: u64) {
-        let operation = self.by_write.get(&(key, value)).copied();
-        self.history.deliveries.push(Delivery { replica, operation, key, value, at });
+        self.history.deliveries.push(Delivery { replica, operation: None, key, value, at });
     }
 
     /// The history; operations that are still open are `Unknown`.
-    pub fn finish(self) -> History {
+    pub fn finish(mut self) -> History {
+        super::deliveries::resolve(&self.history.operations, &mut self.history.deliveries);
         self.history
     }
+}
+
+/// Whether a present value looks like the absent one, but for quotes. Such a text gets another pair of
+/// quotes, so that no two values share a text.
+pub(super) fn reads_nil(text: &str) -> bool {
+    text.trim_matches('"') == NIL_TEXT
 }
 
 #[cfg(test)]
@@ -241,6 +286,30 @@ mod tests {
     fn a_value_that_reads_nil_is_not_the_absent_one() {
         let mut builder = Builder::new(Clock::Steps);
         assert_eq!(builder.value(None), ValueId::NIL);
-        assert_ne!(builder.value(Some("nil")), ValueId::NIL);
+        let texts = ["nil", "\"nil\"", "\"\"nil\"\"", "\"nil", "nill", "\"x\"", "\"", ""];
+        let ids = texts.map(|text| builder.value(Some(text)));
+        let history = builder.finish();
+        assert_eq!(history.stored_text(ValueId::NIL), None);
+        assert_eq!(ids.map(|id| history.stored_text(id)), texts.map(Some));
+        assert_eq!(history.values.len(), texts.len() + 1, "no two share a text");
+    }
+
+    #[test]
+    fn deliveries_find_their_operations_in_the_end() {
+        let mut builder = Builder::new(Clock::Steps);
+        let (key, one, two) =
+            (builder.key("x"), builder.value(Some("1")), builder.value(Some("2")));
+        builder.deliver(ReplicaId(0), key, one, 0);
+        for (process, value) in [("a", one), ("b", two), ("c", one)] {
+            let action = Action::Write(value);
+            builder.invoke(Invocation { action, ..read(process) }).expect("none is open");
+        }
+        builder.deliver(ReplicaId(1), key, one, 3);
+        for (value, at) in [(one, 4), (one, 5), (two, 6), (ValueId::NIL, 7)] {
+            builder.deliver(ReplicaId(0), key, value, at);
+        }
+        let history = builder.finish();
+        let found: Vec<_> = history.deliveries.iter().map(|d| d.operation.map(|id| id.0)).collect();
+        assert_eq!(found, [Some(0), Some(0), Some(2), Some(2), Some(1), None]);
     }
 }

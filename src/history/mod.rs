@@ -18,15 +18,33 @@
 //! behind what its process did before it, and before nothing. `Fail` means that it has definitely had no
 //! effect. A read that did not end `Ok` says nothing. All models here use these rules.
 
+mod agree;
 mod build;
+pub mod dbcop;
+mod deliveries;
+pub mod edn;
+pub mod elle;
+mod error;
+pub mod events;
+pub mod formats;
+mod forms;
+mod jepsen;
 pub mod jsonl;
+mod lines;
+pub mod log;
+mod names;
+mod nemesis;
 pub mod record;
+pub mod shiviz;
 pub mod tape;
+mod term;
 mod text;
 
 use crate::base::ReplicaId;
 
 pub use build::{BuildError, Builder, Completion, Invocation, Told};
+pub use error::{Place, ReadError};
+pub use names::Names;
 pub use text::text_of;
 
 /// A sequential client, an index into [`History::processes`].
@@ -205,46 +223,6 @@ pub enum Clock {
     ProcessOrder,
 }
 
-/// Names by number: each distinct text once.
-#[derive(Clone, Debug, Default)]
-pub struct Names {
-    texts: Vec<Box<str>>,
-    ids: hashbrown::HashMap<Box<str>, u32, foldhash::fast::FixedState>,
-}
-
-impl Names {
-    /// The number of this text, a new one where it is new.
-    pub fn id(&mut self, text: &str) -> u32 {
-        if let Some(id) = self.ids.get(text) {
-            return *id;
-        }
-        let id = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
-        self.texts.push(text.into());
-        self.ids.insert(text.into(), id);
-        id
-    }
-
-    /// The number of this text, where it has one.
-    pub fn find(&self, text: &str) -> Option<u32> {
-        self.ids.get(text).copied()
-    }
-
-    /// The text of a number.
-    pub fn text(&self, id: u32) -> &str {
-        self.texts.get(id as usize).map_or("?", |text| text)
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.texts.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.texts.is_empty()
-    }
-}
-
 /// How [`ValueId::NIL`] is written for people. No value of a history has this id but the absent one.
 pub const NIL_TEXT: &str = "nil";
 
@@ -297,6 +275,17 @@ impl History {
     /// The text of a value; `nil` for the absent one.
     pub fn value(&self, id: ValueId) -> &str {
         self.values.text(id.0)
+    }
+
+    /// The text of a value as its store has it; `None` for the absent one. The inverse of
+    /// [`Builder::value`].
+    pub fn stored_text(&self, id: ValueId) -> Option<&str> {
+        let text = self.value(id);
+        match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+            _ if id == ValueId::NIL => None,
+            Some(inner) if build::reads_nil(inner) => Some(inner),
+            _ => Some(text),
+        }
     }
 
     /// The same history with only these operations (in the order of invocation), event numbers and all
