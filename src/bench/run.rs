@@ -57,7 +57,7 @@ pub fn run(
     let mut recorded = Vec::with_capacity(clients.len());
     for (index, client) in clients.into_iter().enumerate() {
         let replica = begun.replicas.get(index % config.to.len()).copied().flatten();
-        recorded.push(Recorded::new(client, begun.recorder.track(format!("c{index}"), replica)));
+        recorded.push(Recorded::new(client, begun.recorder.track(&format!("c{index}"), replica)));
         workloads[index].make_values_unique(begun.run, index);
     }
     let run = Run { config, stop, meter, run: Some(begun.run) };

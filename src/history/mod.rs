@@ -37,6 +37,7 @@ mod nemesis;
 pub mod record;
 pub mod shiviz;
 pub mod tape;
+pub mod tape_lines;
 mod term;
 mod text;
 

@@ -216,7 +216,8 @@ fn exact(by: Arithmetic, numbers: &PlainNumbers) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tape::{LineWriter, Owner, events};
+    use super::super::tape::events;
+    use super::super::tape_lines::{LineWriter, Owner};
     use super::*;
     use crate::base::{StoreRule, Value};
 
@@ -230,7 +231,7 @@ mod tests {
         let mut tape = Tape::default();
         let invoked = invoke(&mut tape, numbers, 0, op);
         invoked.complete(&mut tape, numbers, ended);
-        let owner = Owner { process: "c".to_owned(), replica: None };
+        let owner = Owner::new("c", None);
         let mut out = Vec::new();
         for (_, at) in events(tape.bytes()) {
             LineWriter::default().put(&mut out, &owner, tape.bytes(), at);

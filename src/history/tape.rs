@@ -15,14 +15,6 @@
 //! process itself, lane 3 of `c7` is called `c7+3`. So each has its true interval. To put them one behind
 //! the other inside the interval that they share would invent an order in real time.
 
-use std::fmt::Write as _;
-
-use super::jsonl::{
-    Asked, CompletionLine, InvocationLine, Reported, put_completion, put_delivery, put_invocation,
-};
-use super::{Outcome, text_of};
-use crate::base::ReplicaId;
-
 /// What is asked for, in the bytes of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request<'a> {
@@ -51,19 +43,19 @@ pub enum Ending<'a> {
     Unknown(&'a str),
 }
 
-const READ: u8 = 0;
-const WRITE: u8 = 1;
-const DELETE: u8 = 2;
-const APPEND: u8 = 3;
-const OTHER: u8 = 4;
-const DONE: u8 = 5;
-const FOUND: u8 = 6;
-const MISSING: u8 = 7;
-const COUNTED: u8 = 8;
-const FAILED: u8 = 9;
-const UNKNOWN: u8 = 10;
-const DELIVERED: u8 = 11;
-const DELIVERED_DELETE: u8 = 12;
+pub(super) const READ: u8 = 0;
+pub(super) const WRITE: u8 = 1;
+pub(super) const DELETE: u8 = 2;
+pub(super) const APPEND: u8 = 3;
+pub(super) const OTHER: u8 = 4;
+pub(super) const DONE: u8 = 5;
+pub(super) const FOUND: u8 = 6;
+pub(super) const MISSING: u8 = 7;
+pub(super) const COUNTED: u8 = 8;
+pub(super) const FAILED: u8 = 9;
+pub(super) const UNKNOWN: u8 = 10;
+pub(super) const DELIVERED: u8 = 11;
+pub(super) const DELIVERED_DELETE: u8 = 12;
 
 /// The fixed part of an event.
 const HEAD: usize = 20;
@@ -172,27 +164,20 @@ pub fn order_of(time: u64) -> u64 {
     time << 1
 }
 
-/// Whose tape it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Owner {
-    /// The name of the process.
-    pub process: String,
-    /// The replica that it asks, or whose deliveries these are.
-    pub replica: Option<ReplicaId>,
-}
-
-struct Event<'a> {
-    order: u64,
+/// One event, taken off a tape.
+pub(super) struct Event<'a> {
+    pub(super) order: u64,
     length: usize,
-    tag: u8,
-    split: usize,
-    lane: u32,
-    key: &'a [u8],
-    value: &'a [u8],
+    pub(super) tag: u8,
+    /// Where the second of two numbers begins in the value.
+    pub(super) split: usize,
+    pub(super) lane: u32,
+    pub(super) key: &'a [u8],
+    pub(super) value: &'a [u8],
 }
 
 impl<'a> Event<'a> {
-    fn at(bytes: &'a [u8], at: usize) -> Option<Self> {
+    pub(super) fn at(bytes: &'a [u8], at: usize) -> Option<Self> {
         let (head, rest) = bytes.get(at..)?.split_first_chunk::<HEAD>()?;
         let order = u64::from_le_bytes(*head.first_chunk()?);
         let length = u32::from_le_bytes(*head[8..].first_chunk()?) as usize;
@@ -211,108 +196,9 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Writes events as lines.
-#[derive(Debug, Default)]
-pub struct LineWriter {
-    name: String,
-}
-
-impl LineWriter {
-    /// Appends the line of the event that starts at `at`.
-    pub fn put(&mut self, out: &mut Vec<u8>, owner: &Owner, bytes: &[u8], at: usize) {
-        let Some(event) = Event::at(bytes, at) else { return };
-        let time = Some(event.order >> 1);
-        let process = if event.lane == 0 {
-            &owner.process
-        } else {
-            self.name.clear();
-            // Writing to a String cannot fail.
-            let _ = write!(self.name, "{}+{}", owner.process, event.lane);
-            &self.name
-        };
-        let (key, value) = (text_of(event.key), text_of(event.value));
-        match event.tag {
-            READ..=OTHER => {
-                let asked = match event.tag {
-                    READ => Asked::Read,
-                    WRITE => Asked::Write(Some(&value)),
-                    DELETE => Asked::Write(None),
-                    APPEND => Asked::Append(&value),
-                    _ => Asked::Other(&value),
-                };
-                let replica = owner.replica;
-                put_invocation(out, &InvocationLine { process, key: &key, asked, replica, time });
-            }
-            DELIVERED | DELIVERED_DELETE => {
-                let value = (event.tag == DELIVERED).then_some(&*value);
-                let replica = owner.replica.unwrap_or_default();
-                put_delivery(out, replica, &key, value, event.order >> 1);
-            }
-            _ => {
-                let (outcome, reported, error) = completion(&event, &value);
-                put_completion(out, &CompletionLine { process, outcome, reported, time, error });
-            }
-        }
-    }
-}
-
-fn completion<'a>(event: &Event<'_>, value: &'a str) -> (Outcome, Reported<'a>, Option<&'a str>) {
-    match event.tag {
-        FOUND => (Outcome::Ok, Reported::Value(Some(value)), None),
-        MISSING => (Outcome::Ok, Reported::Value(None), None),
-        COUNTED => {
-            let (from, to) = value.split_at_checked(event.split).unwrap_or((value, ""));
-            (Outcome::Ok, Reported::Was(Asked::Cas { from: Some(from), to: Some(to) }), None)
-        }
-        FAILED => (Outcome::Fail, Reported::Nothing, Some(value)),
-        UNKNOWN => (Outcome::Unknown, Reported::Nothing, Some(value)),
-        _ => (Outcome::Ok, Reported::Nothing, None),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn lines(tape: &Tape) -> Vec<String> {
-        let owner = Owner { process: "c7".to_owned(), replica: Some(ReplicaId(1)) };
-        let mut out = Vec::new();
-        let mut writer = LineWriter::default();
-        for (_, at) in events(tape.bytes()) {
-            writer.put(&mut out, &owner, tape.bytes(), at);
-        }
-        String::from_utf8(out).expect("text").lines().map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn every_event_becomes_its_line() {
-        let mut tape = Tape::default();
-        tape.set_time(100);
-        tape.invoke(0, b"x", Request::Write(Some(b"1")));
-        tape.invoke(2, b"x", Request::Write(None));
-        tape.complete(0, Ending::Done);
-        tape.set_time(50);
-        tape.complete(2, Ending::Failed("NOT_FOUND"));
-        tape.invoke(0, b"x", Request::Other("incr"));
-        tape.complete(0, Ending::Counted("9", "10"));
-        tape.invoke(0, b"\xff", Request::Read);
-        tape.complete(0, Ending::Found(Some(b"a\\")));
-        tape.deliver(b"x", Some(b"1"));
-        tape.deliver(b"x", None);
-        let expected = [
-            r#"{"type":"invoke","process":"c7","f":"write","key":"x","value":"1","replica":1,"time":100}"#,
-            r#"{"type":"invoke","process":"c7+2","f":"delete","key":"x","replica":1,"time":101}"#,
-            r#"{"type":"ok","process":"c7","time":102}"#,
-            r#"{"type":"fail","process":"c7+2","error":"NOT_FOUND","time":103}"#,
-            r#"{"type":"invoke","process":"c7","f":"incr","key":"x","replica":1,"time":104}"#,
-            r#"{"type":"ok","process":"c7","f":"cas","value":["9","10"],"time":105}"#,
-            r#"{"type":"invoke","process":"c7","f":"read","key":"\\xff","replica":1,"time":106}"#,
-            r#"{"type":"ok","process":"c7","value":"a\\\\","time":107}"#,
-            r#"{"type":"deliver","replica":1,"key":"x","value":"1","time":108}"#,
-            r#"{"type":"deliver","replica":1,"key":"x","value":null,"time":109}"#,
-        ];
-        assert_eq!(lines(&tape), expected);
-    }
 
     #[test]
     fn an_invocation_comes_before_the_completions_of_its_nanosecond() {

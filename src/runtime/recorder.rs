@@ -38,7 +38,8 @@ use super::sync::{lock, wait_for};
 use crate::base::ReplicaId;
 use crate::history::jsonl::{Header, put_header};
 use crate::history::record::PlainNumbers;
-use crate::history::tape::{LineWriter, Owner, Tape, events, order_of};
+use crate::history::tape::{Tape, events, order_of};
+use crate::history::tape_lines::{LineWriter, Owner};
 
 /// How often the writer comes round.
 const ROUND: Duration = Duration::from_millis(20);
@@ -168,8 +169,8 @@ impl Recorder {
     }
 
     /// A track for one thread: the name of its process, and the replica that it asks.
-    pub fn track(&self, process: String, replica: Option<ReplicaId>) -> Track {
-        let owner = Owner { process, replica };
+    pub fn track(&self, process: &str, replica: Option<ReplicaId>) -> Track {
+        let owner = Owner::new(process, replica);
         let reel = Reel { owner, tape: Mutex::default(), emptied: Condvar::new() };
         Track { shared: Arc::clone(&self.0), reel: Arc::new(reel) }
     }

@@ -156,7 +156,7 @@ impl SessionRecord {
         let recorder = replica.settings.history.as_ref()?;
         let process = format!("r{}c{connection}", replica.id);
         Some(Self {
-            track: recorder.track(process, Some(replica.id)),
+            track: recorder.track(&process, Some(replica.id)),
             certain: match replica.settings.mode.reply_at {
                 ReplyAt::Delivery => Certain::Everywhere,
                 ReplyAt::Submission => Certain::Here,

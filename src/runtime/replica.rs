@@ -85,7 +85,7 @@ impl Replica {
         notify: Sender<Notice>,
     ) -> Self {
         let recorder = settings.history.as_ref();
-        let deliveries = recorder.map(|recorder| recorder.track(String::new(), Some(id)));
+        let deliveries = recorder.map(|recorder| recorder.track("", Some(id)));
         if deliveries.is_some() {
             node.show_deliveries();
         }
