@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod client;
+mod client_history;
 pub mod demo;
 pub mod draw;
 pub mod exit;

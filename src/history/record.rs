@@ -150,6 +150,11 @@ impl Invoked {
         self.lane.saturating_add(self.lanes)
     }
 
+    /// Whether it counts: whether a number in the answer is what the key holds now.
+    pub fn counts(&self) -> bool {
+        self.counts.is_some()
+    }
+
     /// Records how it ended.
     pub fn complete(&self, tape: &mut Tape, numbers: &PlainNumbers, ended: Ended<'_>) {
         let mut all = |ending: Ending<'_>| {
