@@ -85,7 +85,7 @@ pub(super) fn begin(
     let header = Header {
         claim,
         clock: Clock::Nanoseconds,
-        order: Order::Lines,
+        order: Order::Time,
         initial: initial.iter().map(|(k, v)| (text(&key_name(*k)), Some(text(v)))).collect(),
     };
     let recorder = Recorder::open(path)?;

@@ -5,6 +5,8 @@
 //! lane of its own: `c3`, `c3+1`, `c3+2`, … An operation is open from before it is sent until its reply is
 //! here; one whose reply never came is unknown.
 
+use std::collections::VecDeque;
+
 use super::{Answer, Operation, Target};
 use crate::{
     client::{Certainty, ClientError},
@@ -23,7 +25,7 @@ pub struct Recorded<T> {
 impl<T> Recorded<T> {
     /// Records in this track what this target does.
     pub fn new(target: T, track: Track) -> Self {
-        Self { target, lanes: Lanes { track, queued: 0, ended: 0 } }
+        Self { target, lanes: Lanes::new(track) }
     }
 }
 
@@ -34,23 +36,44 @@ struct Lanes {
     /// How many have been queued, and how many of them have ended.
     queued: u32,
     ended: u32,
+    /// Of those queued: what is read and since when; writes are in the history already.
+    reads: VecDeque<Option<(u64, usize)>>,
+    /// The keys that are read, one behind the other.
+    keys: VecDeque<u8>,
 }
 
 impl Lanes {
+    fn new(track: Track) -> Self {
+        Self { track, queued: 0, ended: 0, reads: VecDeque::new(), keys: VecDeque::new() }
+    }
+
     fn begin(&mut self, operation: &Operation<'_>) {
         if self.ended == self.queued {
             (self.queued, self.ended) = (0, 0);
         }
-        let request = match operation.kind {
-            Kind::Read => Request::Read,
-            Kind::Write => Request::Write(Some(operation.value)),
-        };
-        self.track.record(|tape| tape.invoke(self.queued, operation.key, request));
+        match operation.kind {
+            Kind::Read => {
+                self.reads.push_back(Some((self.track.begin(), operation.key.len())));
+                self.keys.extend(operation.key);
+            }
+            Kind::Write => {
+                self.reads.push_back(None);
+                let request = Request::Write(Some(operation.value));
+                self.track.record(|tape| tape.invoke(self.queued, operation.key, request));
+            }
+        }
         self.queued += 1;
     }
 
     fn end(&mut self, ending: Ending<'_>) {
-        self.track.record(|tape| tape.complete(self.ended, ending));
+        match self.reads.pop_front().flatten() {
+            Some((begun, length)) => {
+                let key = &self.keys.make_contiguous()[..length];
+                self.track.record(|tape| tape.read(self.ended, begun, key, ending));
+                self.keys.drain(..length);
+            }
+            None => self.track.record(|tape| tape.complete(self.ended, ending)),
+        }
         self.ended += 1;
     }
 

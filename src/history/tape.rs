@@ -8,7 +8,8 @@
 //! ```
 //! `order` is twice the time, plus one for a completion: sorted by it, an invocation comes before the
 //! completions of the same nanosecond, so that no two operations are said to follow each other that may have
-//! overlapped. Times on a tape strictly increase.
+//! overlapped. Times on a tape strictly increase. A read may be recorded at its end, as one event whose order is
+//! that of its completion.
 //!
 //! A process of a history has one open operation at a time. A connection may have several: a pipeline, an
 //! operation on several keys. Each of these is then recorded in a *lane*, a process of its own: lane 0 is the
@@ -56,9 +57,17 @@ pub(super) const FAILED: u8 = 9;
 pub(super) const UNKNOWN: u8 = 10;
 pub(super) const DELIVERED: u8 = 11;
 pub(super) const DELIVERED_DELETE: u8 = 12;
+/// A read from its invocation to its completion: this and the tag of how it ended. Its value begins with the
+/// time of its invocation, [`BEGUN`] bytes.
+pub(super) const WHOLE_READ: u8 = 16;
+
+pub(super) const BEGUN: usize = 8;
 
 /// The fixed part of an event.
 const HEAD: usize = 20;
+
+/// Where in it the length of the event stands.
+const LENGTH: usize = 8;
 
 /// Where in it the length of the first of two numbers stands.
 const SPLIT: usize = 13;
@@ -72,6 +81,7 @@ pub struct Tape {
 
 impl Tape {
     /// Notes what the clock shows: events from here on are not earlier.
+    #[inline]
     pub fn set_time(&mut self, now: u64) {
         self.last = self.last.max(now.saturating_sub(1));
     }
@@ -86,7 +96,13 @@ impl Tape {
         std::mem::replace(&mut self.bytes, empty)
     }
 
+    /// When an operation begins that is recorded at its end, where the clock shows `now`.
+    pub fn begin(&self, now: u64) -> u64 {
+        now.max(self.last + 1)
+    }
+
     /// Appends an invocation.
+    #[inline]
     pub fn invoke(&mut self, lane: u32, key: &[u8], request: Request<'_>) {
         let (tag, value) = match request {
             Request::Read => (READ, &b""[..]),
@@ -99,24 +115,25 @@ impl Tape {
     }
 
     /// Appends a completion.
+    #[inline]
     pub fn complete(&mut self, lane: u32, ending: Ending<'_>) {
-        let (tag, value) = match ending {
-            Ending::Done => (DONE, &b""[..]),
-            Ending::Found(Some(value)) => (FOUND, value),
-            Ending::Found(None) => (MISSING, &b""[..]),
-            Ending::Failed(why) => (FAILED, why.as_bytes()),
-            Ending::Unknown(why) => (UNKNOWN, why.as_bytes()),
-            Ending::Counted(from, to) => {
-                // Digits and perhaps a sign; where the one number ends and the other begins, `split` says.
-                let mut both = Vec::with_capacity(from.len() + to.len());
-                both.extend_from_slice(from.as_bytes());
-                both.extend_from_slice(to.as_bytes());
-                let start = self.push(COUNTED, lane, b"", &both);
-                self.bytes[start + SPLIT] = u8::try_from(from.len()).unwrap_or(u8::MAX);
-                return;
-            }
-        };
-        self.push(tag, lane, b"", value);
+        let (tag, value) = ending_bytes(ending);
+        let start = self.push(tag, lane, b"", value);
+        if let Ending::Counted(from, to) = ending {
+            self.bytes[start + SPLIT] = u8::try_from(from.len()).unwrap_or(u8::MAX);
+            self.bytes.extend_from_slice(to.as_bytes());
+            let length = (self.bytes.len() - start) as u32;
+            self.bytes[start + LENGTH..][..4].copy_from_slice(&length.to_le_bytes());
+        }
+    }
+
+    /// Appends a read, from its beginning ([`Tape::begin`]) to its end now. A read has no effect, so nothing
+    /// is missing in the file as long as it is under way; recording it at once is half the work.
+    #[inline]
+    pub fn read(&mut self, lane: u32, begun: u64, key: &[u8], ending: Ending<'_>) {
+        self.last = self.last.max(begun);
+        let (tag, value) = ending_bytes(ending);
+        self.push_parts(WHOLE_READ | tag, lane, key, &begun.to_le_bytes(), value);
     }
 
     /// Appends a delivery at the tape's replica; `None` for a deletion.
@@ -125,15 +142,20 @@ impl Tape {
         self.push(tag, 0, key, value.unwrap_or_default());
     }
 
-    /// Appends an event; gives where it starts.
     fn push(&mut self, tag: u8, lane: u32, key: &[u8], value: &[u8]) -> usize {
+        self.push_parts(tag, lane, key, b"", value)
+    }
+
+    /// Appends an event; gives where it starts.
+    #[inline]
+    fn push_parts(&mut self, tag: u8, lane: u32, key: &[u8], one: &[u8], two: &[u8]) -> usize {
         self.last += 1;
         // A time is far below 2^63 nanoseconds, which are 292 years.
-        let order = self.last << 1 | u64::from((DONE..=UNKNOWN).contains(&tag));
+        let order = self.last << 1 | u64::from((DONE..=UNKNOWN).contains(&(tag & !WHOLE_READ)));
         // Keys are at most 250 bytes long, values far below 4 GiB.
         let key = &key[..key.len().min(usize::from(u16::MAX))];
         let start = self.bytes.len();
-        let length = HEAD + key.len() + value.len();
+        let length = HEAD + key.len() + one.len() + two.len();
         let mut head = [0; HEAD];
         head[..8].copy_from_slice(&order.to_le_bytes());
         head[8..12].copy_from_slice(&(length as u32).to_le_bytes());
@@ -143,8 +165,21 @@ impl Tape {
         self.bytes.reserve(length);
         self.bytes.extend_from_slice(&head);
         self.bytes.extend_from_slice(key);
-        self.bytes.extend_from_slice(value);
+        self.bytes.extend_from_slice(one);
+        self.bytes.extend_from_slice(two);
         start
+    }
+}
+
+#[inline]
+fn ending_bytes(ending: Ending<'_>) -> (u8, &[u8]) {
+    match ending {
+        Ending::Done => (DONE, b""),
+        Ending::Found(Some(value)) => (FOUND, value),
+        Ending::Found(None) => (MISSING, b""),
+        Ending::Failed(why) => (FAILED, why.as_bytes()),
+        Ending::Unknown(why) => (UNKNOWN, why.as_bytes()),
+        Ending::Counted(from, _) => (COUNTED, from.as_bytes()),
     }
 }
 
@@ -152,9 +187,9 @@ impl Tape {
 pub fn events(bytes: &[u8]) -> impl Iterator<Item = (u64, usize)> + '_ {
     let mut at = 0;
     std::iter::from_fn(move || {
-        let event = Event::at(bytes, at)?;
-        let found = (event.order, at);
-        at += event.length;
+        let (head, _) = bytes.get(at..)?.split_first_chunk::<HEAD>()?;
+        let found = (u64::from_le_bytes(*head.first_chunk()?), at);
+        at += u32::from_le_bytes(*head[LENGTH..].first_chunk()?) as usize;
         Some(found)
     })
 }
@@ -165,9 +200,9 @@ pub fn order_of(time: u64) -> u64 {
 }
 
 /// One event, taken off a tape.
+#[derive(Clone, Copy)]
 pub(super) struct Event<'a> {
     pub(super) order: u64,
-    length: usize,
     pub(super) tag: u8,
     /// Where the second of two numbers begins in the value.
     pub(super) split: usize,
@@ -177,22 +212,15 @@ pub(super) struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
+    #[inline]
     pub(super) fn at(bytes: &'a [u8], at: usize) -> Option<Self> {
         let (head, rest) = bytes.get(at..)?.split_first_chunk::<HEAD>()?;
         let order = u64::from_le_bytes(*head.first_chunk()?);
-        let length = u32::from_le_bytes(*head[8..].first_chunk()?) as usize;
+        let length = u32::from_le_bytes(*head[LENGTH..].first_chunk()?) as usize;
         let lane = u32::from_le_bytes(*head[14..].first_chunk()?);
         let key_length = usize::from(u16::from_le_bytes(*head[18..].first_chunk()?));
         let (key, value) = rest.get(..length.checked_sub(HEAD)?)?.split_at_checked(key_length)?;
-        Some(Event {
-            order,
-            length,
-            tag: head[12],
-            split: usize::from(head[SPLIT]),
-            lane,
-            key,
-            value,
-        })
+        Some(Event { order, tag: head[12], split: usize::from(head[SPLIT]), lane, key, value })
     }
 }
 

@@ -11,8 +11,8 @@ use super::jsonl::{
     Asked, CompletionLine, InvocationLine, Reported, put_completion, put_delivery, put_invocation,
 };
 use super::tape::{
-    APPEND, COUNTED, DELETE, DELIVERED, DELIVERED_DELETE, DONE, Event, FAILED, FOUND, MISSING,
-    OTHER, READ, UNKNOWN, WRITE,
+    APPEND, BEGUN, COUNTED, DELETE, DELIVERED, DELIVERED_DELETE, DONE, Event, FAILED, FOUND,
+    MISSING, OTHER, READ, UNKNOWN, WHOLE_READ, WRITE,
 };
 use super::{Outcome, text_of};
 use crate::base::ReplicaId;
@@ -85,24 +85,45 @@ impl LineWriter {
     /// Appends the line of the event that starts at `at`.
     pub fn put(&mut self, out: &mut Vec<u8>, owner: &Owner, bytes: &[u8], at: usize) {
         let Some(event) = Event::at(bytes, at) else { return };
+        if event.tag & WHOLE_READ != 0 {
+            return self.put_read(out, owner, event);
+        }
         if event.lane == 0 && is_plain(event.key) && is_plain(event.value) {
             let time = event.order >> 1;
             let (key, value) = (event.key, event.value);
-            let quote: &[u8] = b"\"";
             match event.tag {
-                READ => return join(out, &[&owner.read, key, &owner.tail], time),
                 WRITE => {
                     let parts = [&owner.write, key, VALUE, value, &owner.tail];
                     return join(out, &parts, time);
                 }
                 DONE => return join(out, &[&owner.done], time),
-                FOUND => return join(out, &[&owner.done, &VALUE[1..], value, quote], time),
+                FOUND => return join(out, &[&owner.done, &VALUE[1..], value, QUOTE], time),
                 MISSING => return join(out, &[&owner.done, b",\"value\":null"], time),
                 DELIVERED => {
-                    return join(out, &[&owner.delivery, key, VALUE, value, quote], time);
+                    return join(out, &[&owner.delivery, key, VALUE, value, QUOTE], time);
                 }
                 _ => {}
             }
+        }
+        self.put_any(out, owner, &event);
+    }
+
+    /// Both lines of a read.
+    fn put_read(&mut self, out: &mut Vec<u8>, owner: &Owner, mut event: Event<'_>) {
+        let Some((begun, value)) = event.value.split_first_chunk::<BEGUN>() else { return };
+        let begun = u64::from_le_bytes(*begun);
+        (event.tag, event.value) = (event.tag & !WHOLE_READ, value);
+        if event.lane == 0 && is_plain(event.key) && is_plain(value) {
+            join(out, &[&owner.read, event.key, &owner.tail], begun);
+            let time = event.order >> 1;
+            match event.tag {
+                FOUND => return join(out, &[&owner.done, &VALUE[1..], value, QUOTE], time),
+                MISSING => return join(out, &[&owner.done, b",\"value\":null"], time),
+                _ => {}
+            }
+        } else {
+            let order = begun << 1;
+            self.put_any(out, owner, &Event { order, tag: READ, value: b"", ..event });
         }
         self.put_any(out, owner, &event);
     }
@@ -144,10 +165,13 @@ impl LineWriter {
     }
 }
 
+const QUOTE: &[u8] = b"\"";
+
 /// What stands between a key and a value.
 const VALUE: &[u8] = b"\",\"value\":\"";
 
 /// Appends the parts of a line, its time and its end.
+#[inline]
 fn join(out: &mut Vec<u8>, parts: &[&[u8]], time: u64) {
     parts.iter().for_each(|part| out.extend_from_slice(part));
     out.extend_from_slice(b",\"time\":");
@@ -157,6 +181,7 @@ fn join(out: &mut Vec<u8>, parts: &[&[u8]], time: u64) {
 
 /// Whether these bytes stand in a line as they are: ASCII that can be printed, no quote and no backslash.
 /// Looks at all of them, which a processor does many at a time.
+#[inline]
 fn is_plain(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |plain, byte| {
         plain & (byte.wrapping_sub(b' ') < 0x5f) & (*byte != b'"') & (*byte != b'\\')
@@ -181,7 +206,7 @@ fn completion<'a>(event: &Event<'_>, value: &'a str) -> (Outcome, Reported<'a>, 
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::tape::{Ending, Request, Tape, events};
+    use super::super::tape::{Ending, Request, Tape, events, order_of};
     use super::*;
 
     fn lines(tape: &Tape) -> Vec<String> {
@@ -242,13 +267,24 @@ mod tests {
             tape.complete(0, Ending::Found(Some(&value)));
             tape.complete(0, Ending::Found(None));
             tape.deliver(&key, Some(&value));
+            for ending in [Ending::Found(Some(&value)), Ending::Found(None), Ending::Failed("no")] {
+                tape.read(0, tape.begin(0), &key, ending);
+            }
             let owner = Owner::new(&process, replica.map(ReplicaId));
             let (mut fast, mut slow) = (Vec::new(), Vec::new());
             let mut writer = LineWriter::default();
             for (_, at) in events(tape.bytes()) {
                 writer.put(&mut fast, &owner, tape.bytes(), at);
                 let event = Event::at(tape.bytes(), at).expect("an event");
-                writer.put_any(&mut slow, &owner, &event);
+                if event.tag & WHOLE_READ == 0 {
+                    writer.put_any(&mut slow, &owner, &event);
+                    continue;
+                }
+                let begun = event.value.first_chunk().map_or(0, |begun| u64::from_le_bytes(*begun));
+                let order = order_of(begun);
+                writer.put_any(&mut slow, &owner, &Event { order, tag: READ, value: b"", ..event });
+                let (tag, value) = (event.tag & !WHOLE_READ, &event.value[BEGUN..]);
+                writer.put_any(&mut slow, &owner, &Event { tag, value, ..event });
             }
             prop_assert_eq!(String::from_utf8(fast), String::from_utf8(slow));
         }

@@ -3,14 +3,15 @@
 //! Each recording thread has a [`Track`]: a buffer behind a lock of its own, which no one else wants but for
 //! the moment in which the writer swaps it for an empty one. The thread stamps the event while it holds that
 //! lock. One writer thread comes round every 20 ms, takes the buffers that hold anything, sorts
-//! their events by time, turns them into lines and appends these to the file.
+//! their events by time, turns them into lines and appends these to the file. (A read is recorded at its end,
+//! with both its times, so its invocation stands later in the file than by its time.)
 //!
 //! # The file is a prefix of the history at every moment
 //!
 //! The writer notes the time before it takes the first buffer. An event that was stamped earlier is in its
 //! buffer by then, because stamping and appending are one step under the buffer's lock; so once all buffers
-//! are taken, all events before the noted time are at hand. Just these are written, in the order of their
-//! times; the few others wait for the next round. A process that is killed leaves a history of all that
+//! are taken, all events before the noted time are at hand. Just these are written, in their
+//! order; the few others wait for the next round. A process that is killed leaves a history of all that
 //! happened until 20 ms earlier: no read of a value whose write is missing, and what was under way is
 //! unknown. The page cache has what was written; it is not synced, so the loss of power may cost more.
 //!
@@ -274,6 +275,14 @@ impl Track {
         self.put(&mut tape, put);
     }
 
+    /// When an operation begins that is recorded at its end. Waits for the recording to begin.
+    pub fn begin(&self) -> u64 {
+        if self.shared.state() == WAITING {
+            self.shared.wait_begun();
+        }
+        lock(&self.reel.tape).begin(self.shared.now())
+    }
+
     /// Records events of now, if the recording runs; never waits. For deliveries.
     pub fn record_at_once(&self, put: impl FnOnce(&mut Tape)) {
         if self.shared.state() != RUNNING {
@@ -324,8 +333,8 @@ struct Pen {
     /// How long the file is.
     written: u64,
     pieces: Vec<Piece>,
-    /// The events of the pieces: order, piece, place.
-    order: Vec<(u64, u32, usize)>,
+    /// The events of the pieces: order, piece, place. Small, because it is sorted.
+    order: Vec<(u64, u32, u32)>,
     spares: Vec<Vec<u8>>,
     out: Vec<u8>,
     lines: LineWriter,
@@ -375,7 +384,8 @@ impl Pen {
             piece.end = events(&piece.bytes)
                 .inspect(|(order, at)| {
                     if *order < until {
-                        self.order.push((*order, number, *at));
+                        // A tape holds less than 2 GiB: its bound and the largest request.
+                        self.order.push((*order, number, *at as u32));
                     }
                 })
                 .find(|(order, _)| *order >= until)
@@ -385,7 +395,7 @@ impl Pen {
         self.order.sort();
         for (_, number, at) in &self.order {
             let piece = &self.pieces[*number as usize];
-            self.lines.put(&mut self.out, &piece.reel.owner, &piece.bytes, *at);
+            self.lines.put(&mut self.out, &piece.reel.owner, &piece.bytes, *at as usize);
             if self.out.len() >= CHUNK {
                 write_out(&mut self.file, &mut self.out, &mut self.written)?;
             }

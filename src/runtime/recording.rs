@@ -16,7 +16,7 @@ use super::replica::Replica;
 use crate::base::{Op, Outcome};
 use crate::history::jsonl::{Header, Order};
 use crate::history::record::{self, Certain, Ended, Invoked};
-use crate::history::tape::{Ending, Request, Tape};
+use crate::history::tape::{Ending, Tape};
 use crate::history::{Clock, text_of};
 use crate::protocol::ReplyAt;
 use crate::wire::Failure;
@@ -87,7 +87,7 @@ impl Host {
         let header = Header {
             claim: self.running.first().map(|r| r.replica.settings.mode.name.to_owned()),
             clock: Clock::Nanoseconds,
-            order: Order::Lines,
+            order: Order::Time,
             initial: contents.iter().map(|(k, v)| (text(k), Some(text(v)))).collect(),
         };
         Ok(recorder.begin(&header)?)
@@ -195,31 +195,26 @@ impl SessionRecord {
         });
     }
 
-    /// Keys are about to be read.
-    pub(super) fn invoke_reads(&mut self, keys: &[&[u8]]) {
+    /// Keys are about to be read; gives when.
+    pub(super) fn begin_reads(&mut self, keys: &[&[u8]]) -> u64 {
         self.found.clear();
-        if keys.is_empty() {
-            return;
-        }
-        self.track.record(|tape| {
-            keys.iter().zip(0..).for_each(|(key, lane)| tape.invoke(lane, key, Request::Read));
-        });
+        if keys.is_empty() { 0 } else { self.track.begin() }
     }
 
     /// Their values stand in the replies, if they were read.
-    pub(super) fn complete_reads(&mut self, keys: usize, shown: Option<&[u8]>) {
+    pub(super) fn record_reads(&mut self, begun: u64, keys: &[&[u8]], shown: Option<&[u8]>) {
         let Self { track, found, .. } = self;
-        if keys == 0 {
+        if keys.is_empty() {
             return;
         }
         track.record(|tape| {
-            for (lane, index) in (0..).zip(0..keys) {
+            for (lane, (index, key)) in (0..).zip(keys.iter().enumerate()) {
                 let ending = match (shown, found.get(index)) {
                     (Some(out), Some(Some(at))) => Ending::Found(out.get(at.clone())),
                     (Some(_), Some(None)) => Ending::Found(None),
                     _ => Ending::Failed("refused"),
                 };
-                tape.complete(lane, ending);
+                tape.read(lane, begun, key, ending);
             }
         });
     }

@@ -26,7 +26,7 @@ use super::sync::{lock, wait_for};
 use super::{Notice, Settings};
 use crate::base::{Now, Op, Outcome, ReplicaId};
 use crate::node::{LogWrite, Node};
-use crate::protocol::Refusal;
+use crate::protocol::{Refusal, ReplyAt};
 use crate::wire::peer::{Fetch, Frame};
 use crate::wire::request::Failure;
 
@@ -84,7 +84,9 @@ impl Replica {
         disk: Disk,
         notify: Sender<Notice>,
     ) -> Self {
-        let recorder = settings.history.as_ref();
+        // An order of deliveries is worth recording where the protocol has one.
+        let ordered = settings.mode.reply_at == ReplyAt::Delivery;
+        let recorder = settings.history.as_ref().filter(|_| ordered);
         let deliveries = recorder.map(|recorder| recorder.track("", Some(id)));
         if deliveries.is_some() {
             node.show_deliveries();

@@ -265,13 +265,11 @@ impl<'a> Session<'a> {
             Read::Get(keys) if form != Form::Silent => keys.as_slice(),
             _ => &[],
         };
-        if let Some(record) = &mut self.record {
-            record.invoke_reads(keys);
-        }
+        let begun = self.record.as_mut().map_or(0, |record| record.begin_reads(keys));
         let start = self.out.len();
         let shown = self.show(read, form);
         if let Some(record) = &mut self.record {
-            record.complete_reads(keys.len(), shown.is_ok().then_some(&self.out));
+            record.record_reads(begun, keys, shown.is_ok().then_some(&self.out));
         }
         if let Err(failure) = shown {
             self.out.truncate(start);
