@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use crate::client::{ClientError, DEFAULT_TO, Options, Protocol};
+use crate::runtime::RecordError;
 
 /// What to run. [`Config::default`] is what `lab bench` does without arguments.
 #[derive(Clone, Debug)]
@@ -112,6 +113,12 @@ pub enum BenchError {
     /// A server could not be reached, or failed before the measuring began.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The servers are in no state to begin a history with.
+    #[error("cannot record a history: {0}")]
+    NoHistory(&'static str),
+    /// The history cannot be written.
+    #[error(transparent)]
+    History(#[from] RecordError),
     /// The operating system refused a thread.
     #[error("cannot start a thread for each client: {0}; use fewer --clients")]
     Thread(io::Error),

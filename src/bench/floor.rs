@@ -106,7 +106,7 @@ impl Target for FloorClient {
         self.connection.send()
     }
 
-    fn receive(&mut self, kind: Kind) -> Result<Answer, ClientError> {
+    fn receive(&mut self, kind: Kind) -> Result<Answer<'_>, ClientError> {
         let (_, reply) = self.sizes.of_kind(kind);
         while self.connection.unread().len() < reply {
             self.connection.fill()?;

@@ -1,17 +1,19 @@
 //! A whole bench: connect, preload, warm up, measure; with floors, in alternating rounds.
 
 use std::{
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
 use super::{
-    BenchError, Config, Limit, Meter, Workload, drive,
+    BenchError, Config, Limit, Meter, Recorded, Target, Workload, drive,
     floor::{FloorClient, FloorServer, Sizes},
+    history,
 };
 use crate::{
-    client::{Client, ClientError, Request},
-    report::{Floors, Round},
+    client::{Client, ClientError},
+    report::{Floors, Kind, Round},
 };
 
 /// How many writes of the preload travel together.
@@ -31,20 +33,111 @@ pub struct Measured {
     pub floors: Option<Floors>,
     /// Clients that gave up, and an early stop.
     pub notes: Vec<String>,
+    /// Whether the history is whole, if one was asked for.
+    pub history: Option<Result<(), BenchError>>,
 }
 
-/// Runs a bench. `stop` ends it early; what was measured until then counts.
-pub fn run(config: &Config, stop: &AtomicBool, meter: &Meter) -> Result<Measured, BenchError> {
+/// Runs a bench. `stop` ends it early; what was measured until then counts. With `history`, what the clients
+/// do is recorded in that file.
+pub fn run(
+    config: &Config,
+    history: Option<&Path>,
+    stop: &AtomicBool,
+    meter: &Meter,
+) -> Result<Measured, BenchError> {
     if config.rate.is_some() {
         sharpen_timers();
     }
     let mut clients = connect(config)?;
     let mut workloads = workloads(config)?;
-    if config.preload && config.reads > 0.0 {
-        preload(&mut clients[0], config, stop, meter)?;
+    let Some(path) = history else {
+        return Run { config, stop, meter, run: None }.measure(&mut clients, &mut workloads);
+    };
+    let begun = history::begin(path, &mut clients, config, meter)?;
+    let mut recorded = Vec::with_capacity(clients.len());
+    for (index, client) in clients.into_iter().enumerate() {
+        let replica = begun.replicas.get(index % config.to.len()).copied().flatten();
+        recorded.push(Recorded::new(client, begun.recorder.track(&format!("c{index}"), replica)));
+        workloads[index].make_values_unique(begun.run, index);
     }
-    let mut floor = if config.floor { Some(FloorRun::start(config)?) } else { None };
-    if config.warmup > 0 {
+    let run = Run { config, stop, meter, run: Some(begun.run) };
+    let measured = run.measure(&mut recorded, &mut workloads);
+    // In any case, so that the file holds all that was done.
+    let finished = begun.recorder.finish();
+    let mut measured = measured?;
+    measured.history = Some(finished.map_err(BenchError::from));
+    Ok(measured)
+}
+
+/// What all parts of a run need.
+struct Run<'a> {
+    config: &'a Config,
+    stop: &'a AtomicBool,
+    meter: &'a Meter,
+    /// The number of a run whose history is recorded.
+    run: Option<u64>,
+}
+
+impl Run<'_> {
+    /// Preloads, warms up, measures.
+    fn measure<T: Target + Send>(
+        &self,
+        clients: &mut [T],
+        workloads: &mut [Workload],
+    ) -> Result<Measured, BenchError> {
+        let Self { config, stop, meter, .. } = *self;
+        if config.preload && config.reads > 0.0 {
+            self.preload(&mut clients[0])?;
+        }
+        let mut floor = if config.floor { Some(FloorRun::start(config)?) } else { None };
+        self.warm_up(clients, workloads, floor.as_mut())?;
+        let (begin, started) = (Instant::now(), SystemTime::now());
+        let count = if config.floor { config.rounds.max(1) } else { 1 };
+        let mut rounds = Vec::new();
+        let mut notes = Vec::new();
+        for index in 0..count {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let limit = limit_of_round(config, index, count);
+            let mut measure = |phase, run: &mut dyn FnMut() -> Result<_, BenchError>| {
+                meter.begin(phase);
+                let at = begin.elapsed();
+                let (mut round, more): (Round, Vec<String>) = run()?;
+                round.begin = at;
+                notes.extend(more);
+                Ok::<Round, BenchError>(round)
+            };
+            if let Some(floor) = &mut floor {
+                let work = &mut floor.workloads;
+                floor.rounds.echo.push(measure("floor: echo", &mut || {
+                    drive(&mut floor.echo, work, &limit, stop, meter)
+                })?);
+                floor.rounds.chain.push(measure("floor: chain", &mut || {
+                    drive(&mut floor.chain, work, &limit, stop, meter)
+                })?);
+            }
+            rounds.push(measure("measuring", &mut || {
+                drive(clients, workloads, &limit, stop, meter)
+            })?);
+        }
+        if stop.load(Ordering::Relaxed) {
+            notes.push("stopped early; the figures are those until then".to_owned());
+        }
+        let floors = floor.map(|floor| floor.rounds);
+        Ok(Measured { started, rounds, floors, notes, history: None })
+    }
+
+    fn warm_up<T: Target + Send>(
+        &self,
+        clients: &mut [T],
+        workloads: &mut [Workload],
+        floor: Option<&mut FloorRun>,
+    ) -> Result<(), BenchError> {
+        let Self { config, stop, meter, .. } = *self;
+        if config.warmup == 0 {
+            return Ok(());
+        }
         meter.begin("warm-up");
         let limit = Limit {
             ops: Some(config.warmup.saturating_mul(config.clients as u64)),
@@ -52,46 +145,39 @@ pub fn run(config: &Config, stop: &AtomicBool, meter: &Meter) -> Result<Measured
             pipeline: config.pipeline,
             rate: None,
         };
-        drive(&mut clients, &mut workloads, &limit, stop, meter)?;
-        if let Some(floor) = &mut floor {
+        drive(clients, workloads, &limit, stop, meter)?;
+        if let Some(floor) = floor {
             drive(&mut floor.echo, &mut floor.workloads, &limit, stop, meter)?;
             drive(&mut floor.chain, &mut floor.workloads, &limit, stop, meter)?;
         }
+        Ok(())
     }
-    let (begin, started) = (Instant::now(), SystemTime::now());
-    let count = if config.floor { config.rounds.max(1) } else { 1 };
-    let mut rounds = Vec::new();
-    let mut notes = Vec::new();
-    for index in 0..count {
-        if stop.load(Ordering::Relaxed) {
-            break;
+
+    /// Writes every key once.
+    fn preload<T: Target>(&self, client: &mut T) -> Result<(), BenchError> {
+        let Self { config, stop, meter, .. } = *self;
+        meter.begin("preload");
+        // A stream of its own, so that the preload does not shift the draws of any client.
+        let mut workload = Workload::new(config, usize::MAX)?;
+        if let Some(run) = self.run {
+            // No client has this number.
+            workload.make_values_unique(run, config.clients);
         }
-        let limit = limit_of_round(config, index, count);
-        let mut measure = |phase, run: &mut dyn FnMut() -> Result<_, BenchError>| {
-            meter.begin(phase);
-            let at = begin.elapsed();
-            let (mut round, more): (Round, Vec<String>) = run()?;
-            round.begin = at;
-            notes.extend(more);
-            Ok::<Round, BenchError>(round)
-        };
-        if let Some(floor) = &mut floor {
-            let work = &mut floor.workloads;
-            floor.rounds.echo.push(measure("floor: echo", &mut || {
-                drive(&mut floor.echo, work, &limit, stop, meter)
-            })?);
-            floor.rounds.chain.push(measure("floor: chain", &mut || {
-                drive(&mut floor.chain, work, &limit, stop, meter)
-            })?);
+        let mut next = 0;
+        while next < config.keys && !stop.load(Ordering::Relaxed) {
+            let batch = PRELOAD_BATCH.min(config.keys - next);
+            for index in next..next + batch {
+                client.queue(&workload.preload(index));
+            }
+            client.send()?;
+            for _ in 0..batch {
+                client.receive(Kind::Write)?;
+            }
+            next += batch;
+            meter.add(batch);
         }
-        rounds.push(measure("measuring", &mut || {
-            drive(&mut clients, &mut workloads, &limit, stop, meter)
-        })?);
+        Ok(())
     }
-    if stop.load(Ordering::Relaxed) {
-        notes.push("stopped early; the figures are those until then".to_owned());
-    }
-    Ok(Measured { started, rounds, floors: floor.map(|floor| floor.rounds), notes })
 }
 
 /// Asks Linux to end sleeps on time; by default it may end them 50 µs late, which would be most of what
@@ -125,33 +211,6 @@ fn connect(config: &Config) -> Result<Vec<Client>, BenchError> {
 
 fn workloads(config: &Config) -> Result<Vec<Workload>, BenchError> {
     (0..config.clients).map(|index| Workload::new(config, index)).collect()
-}
-
-/// Writes every key once.
-fn preload(
-    client: &mut Client,
-    config: &Config,
-    stop: &AtomicBool,
-    meter: &Meter,
-) -> Result<(), BenchError> {
-    meter.begin("preload");
-    // A stream of its own, so that the preload does not shift the draws of any client.
-    let mut workload = Workload::new(config, usize::MAX)?;
-    let mut next = 0;
-    while next < config.keys && !stop.load(Ordering::Relaxed) {
-        let batch = PRELOAD_BATCH.min(config.keys - next);
-        for index in next..next + batch {
-            let operation = workload.preload(index);
-            client.queue(Request::Set(operation.key, operation.value));
-        }
-        client.send()?;
-        for _ in 0..batch {
-            client.receive(crate::client::Ask::Set)?;
-        }
-        next += batch;
-        meter.add(batch);
-    }
-    Ok(())
 }
 
 /// The floors' side of a run.

@@ -18,9 +18,11 @@ pub struct Operation<'a> {
 
 /// How an operation succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Written, or read.
+pub enum Answer<'a> {
+    /// Written; or read from something that has no values.
     Done,
+    /// Read: this value.
+    Value(&'a [u8]),
     /// Read: there is no such key.
     Missing,
 }
@@ -32,7 +34,7 @@ pub trait Target {
     /// Sends all that is queued in one write.
     fn send(&mut self) -> Result<(), ClientError>;
     /// Receives the reply to the oldest operation sent and not yet answered.
-    fn receive(&mut self, kind: Kind) -> Result<Answer, ClientError>;
+    fn receive(&mut self, kind: Kind) -> Result<Answer<'_>, ClientError>;
     /// Opens the connection again after it failed.
     fn reconnect(&mut self) -> Result<(), ClientError>;
 }
@@ -52,14 +54,15 @@ impl Target for Client {
         Client::send(self)
     }
 
-    fn receive(&mut self, kind: Kind) -> Result<Answer, ClientError> {
+    fn receive(&mut self, kind: Kind) -> Result<Answer<'_>, ClientError> {
         let ask = match kind {
             Kind::Read => Ask::Get,
             Kind::Write => Ask::Set,
         };
         Client::receive(self, ask).map(|reply| match reply {
             Reply::Missing => Answer::Missing,
-            Reply::Done | Reply::Value(_) => Answer::Done,
+            Reply::Value(value) => Answer::Value(value),
+            Reply::Done => Answer::Done,
         })
     }
 

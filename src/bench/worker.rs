@@ -237,7 +237,7 @@ mod tests {
             self.sizes.push(std::mem::take(&mut self.queued));
             Ok(())
         }
-        fn receive(&mut self, _: Kind) -> Result<Answer, ClientError> {
+        fn receive(&mut self, _: Kind) -> Result<Answer<'_>, ClientError> {
             self.clock.advance((self.service)(self.served));
             self.served += 1;
             self.failures.pop_front().map_or(Ok(Answer::Done), Err)

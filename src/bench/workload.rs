@@ -6,7 +6,7 @@ use rand_chacha::{
 };
 use rand_distr::{Distribution, Zipf};
 
-use super::{BenchError, Config, Operation};
+use super::{BenchError, Config, Operation, history::UniqueValues};
 use crate::report::Kind;
 
 /// How many different values a client writes: views of one random text at this many offsets.
@@ -26,6 +26,8 @@ pub struct Workload {
     key: Vec<u8>,
     value_size: usize,
     text: Vec<u8>,
+    /// In the place of `text`, where each value is to be written once.
+    unique: Option<UniqueValues>,
 }
 
 impl Workload {
@@ -51,9 +53,15 @@ impl Workload {
             key: Vec::with_capacity(24),
             value_size: config.value_size,
             text,
+            unique: None,
         };
         workload.name_key(0);
         Ok(workload)
+    }
+
+    /// From here on each value is written once: by this client of this run.
+    pub fn make_values_unique(&mut self, run: u64, client: usize) {
+        self.unique = Some(UniqueValues::new(run, client, self.value_size));
     }
 
     /// Draws the next operation.
@@ -70,12 +78,14 @@ impl Workload {
             None => ((u128::from(self.rng.next_u64()) * u128::from(self.keys)) >> 64) as u64,
         };
         self.name_key(index);
+        self.next_value(kind);
         Operation { kind, key: &self.key, value: self.value(draw as usize % VALUES) }
     }
 
     /// The write that makes key `index` exist.
     pub fn preload(&mut self, index: u64) -> Operation<'_> {
         self.name_key(index);
+        self.next_value(Kind::Write);
         Operation {
             kind: Kind::Write,
             key: &self.key,
@@ -83,19 +93,39 @@ impl Workload {
         }
     }
 
-    fn value(&self, offset: usize) -> &[u8] {
-        &self.text[offset..offset + self.value_size]
+    fn next_value(&mut self, kind: Kind) {
+        if let (Kind::Write, Some(unique)) = (kind, &mut self.unique) {
+            unique.advance();
+        }
     }
 
-    /// `key:` and at least twelve digits: 16 bytes for every sensible number of keys.
+    fn value(&self, offset: usize) -> &[u8] {
+        match &self.unique {
+            Some(unique) => unique.value(),
+            None => &self.text[offset..offset + self.value_size],
+        }
+    }
+
     fn name_key(&mut self, index: u64) {
         self.key.clear();
-        self.key.extend_from_slice(b"key:");
-        let mut buffer = itoa::Buffer::new();
-        let digits = buffer.format(index).as_bytes();
-        self.key.extend(std::iter::repeat_n(b'0', 12usize.saturating_sub(digits.len())));
-        self.key.extend_from_slice(digits);
+        put_key(&mut self.key, index);
     }
+}
+
+/// `key:` and at least twelve digits: 16 bytes for every sensible number of keys.
+fn put_key(out: &mut Vec<u8>, index: u64) {
+    out.extend_from_slice(b"key:");
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(index).as_bytes();
+    out.extend(std::iter::repeat_n(b'0', 12usize.saturating_sub(digits.len())));
+    out.extend_from_slice(digits);
+}
+
+/// The name of key `index`.
+pub(super) fn key_name(index: u64) -> Vec<u8> {
+    let mut name = Vec::with_capacity(24);
+    put_key(&mut name, index);
+    name
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    fs,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -13,15 +14,18 @@ use std::{
     time::Duration,
 };
 
-use super::usage;
+use super::{Lab, usage};
 use crate::{
-    bench::{self, Config, Meter, pairs::run_pairs},
+    bench::{self, BenchError, Config, Meter, pairs::run_pairs},
     client::{DEFAULT_TO, Protocol},
     report::{self, Machine, Report, Style},
 };
 
 /// How long is measured when neither --ops nor --duration is given.
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
+
+/// The file of a history in the folder of a run.
+const HISTORY: &str = "history.jsonl";
 
 /// The folder that holds the runs' folders.
 const RESULTS: &str = "results";
@@ -33,6 +37,7 @@ const RESULTS: &str = "results";
   lab bench --clients 50 --reads 0 --floor    # writes only, next to the machine's own costs
   lab bench --rate 20000 --clients 50         # open loop: latency counts from the intended start
   lab bench --pairs 100                       # alternating set and get: how many reads are current
+  lab bench --history --clients 10 --ops 2000 # also what each client saw: lab check results/NAME/history.jsonl
 
 Files go to results/NAME/: summary.json, latency.csv, latency.hgrm, latency.hlog, latency.svg.
 Ctrl-C ends the measuring early and reports what was measured; twice ends at once.
@@ -81,6 +86,9 @@ pub struct BenchArgs {
     /// Operations of each client before the measuring (at most a second).
     #[arg(long, value_name = "N", default_value = "100")]
     warmup: u64,
+    /// Record the history of the run in history.jsonl; each value is written once then.
+    #[arg(long)]
+    history: bool,
     /// Do not write the keys beforehand.
     #[arg(long)]
     no_preload: bool,
@@ -93,7 +101,8 @@ pub struct BenchArgs {
     /// Instead: N times `set x i` and then `get x`, by one client, and count the current reads.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..),
           conflicts_with_all = ["clients", "pipeline", "ops", "duration", "reads", "keys", "zipf",
-                                "value_size", "rate", "floor", "rounds", "warmup", "no_preload"])]
+                                "value_size", "rate", "floor", "rounds", "warmup", "no_preload",
+                                "history"])]
     pairs: Option<u64>,
     /// The name of the run and of its folder below results/.
     #[arg(long, value_name = "NAME", value_parser = name)]
@@ -178,7 +187,13 @@ pub fn run(args: &BenchArgs, arguments: &[OsString]) -> anyhow::Result<ExitCode>
     let words = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     match args.pairs {
         Some(pairs) => run_pairs_command(args, pairs, words, &stop),
-        None => run_bench(args, words, &stop),
+        None => match run_bench(args, words, &stop) {
+            Err(error) => match error.downcast_ref() {
+                Some(BenchError::Config(why)) => Ok(usage::wrong_usage::<Lab>(why, arguments)),
+                _ => Err(error),
+            },
+            ended => ended,
+        },
     }
 }
 
@@ -191,8 +206,18 @@ fn run_bench(args: &BenchArgs, words: Vec<String>, stop: &AtomicBool) -> anyhow:
     writeln!(out, "{}", style.dim(&describe(&config)))?;
     let meter = Meter::default();
     let goal = Goal { config: &config, operations: config.ops };
-    let measured = with_progress(&goal, &meter, || bench::run(&config, stop, &meter))?;
-    let (name, folder) = folder(args, || format!("bench-{}", config.protocol))?;
+    let prefix = || format!("bench-{}", config.protocol);
+    // The file of a history is there from the beginning on, the others are written at the end.
+    let early = if args.history { Some(folder(args, prefix)?) } else { None };
+    let file = early.as_ref().map(|(_, folder)| folder.join(HISTORY));
+    let run = || bench::run(&config, file.as_deref(), stop, &meter);
+    let measured = with_progress(&goal, &meter, run).inspect_err(|_| {
+        if let Some((_, folder)) = &early {
+            // A run that did not come about leaves no folder; one that holds something stays.
+            let _ = fs::remove_dir(folder);
+        }
+    })?;
+    let (name, folder) = early.map_or_else(|| folder(args, prefix), Ok)?;
     let report = Report {
         name,
         command_line: words,
@@ -211,6 +236,11 @@ fn run_bench(args: &BenchArgs, words: Vec<String>, stop: &AtomicBool) -> anyhow:
         writeln!(out, "{}", report::floor_table(&report, style))?;
     }
     say_where(&mut out, &folder, style)?;
+    match measured.history {
+        Some(Ok(())) => writeln!(out, "history: {}", folder.join(HISTORY).display())?,
+        Some(Err(error)) => return Err(error.into()),
+        None => {}
+    }
     let total = report.total();
     let nothing = total.read.succeeded() + total.write.succeeded() == 0;
     anyhow::ensure!(!nothing, "no operation succeeded");

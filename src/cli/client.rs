@@ -8,12 +8,17 @@ use std::{
     time::Duration,
 };
 
-use super::{Lab, usage};
+use super::{
+    Lab,
+    client_history::{ClientHistory, HistoryError, Open},
+    usage,
+};
 use crate::{
     client::{
         Certainty, Client, ClientError, DEFAULT_TO, Options, Protocol, Words, check_key, help_text,
         translate,
     },
+    history::tape::{Ending, Request},
     wire::Reply,
 };
 
@@ -27,6 +32,7 @@ const MAX_REPLY: usize = 64 << 20;
   lab client --to 127.0.0.1:9890 get x        # reads at the second replica
   lab client                                  # interactive; help lists the commands
   printf 'set x 1\\nget x\\n' | lab client      # the same from a pipe
+  lab client --history run.jsonl set x 1      # also in the history run.jsonl
 
 Exit codes: 0 done; 1 it did not happen: no such key, or an error; 2 the outcome is unknown: a timeout
 or a lost connection; 64 wrong usage.")]
@@ -40,6 +46,9 @@ pub struct ClientArgs {
     /// How long to wait for a reply.
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = humantime::parse_duration)]
     timeout: Duration,
+    /// Add what is asked and answered to the history in FILE.
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<ClientCommand>,
 }
@@ -85,14 +94,11 @@ pub fn run(args: &ClientArgs, arguments: &[OsString]) -> ExitCode {
         return usage::wrong_usage::<Lab>(&error.to_string(), arguments);
     }
     let options = Options { timeout: args.timeout, ..Options::default() };
-    let result = match Client::connect(&args.to, args.protocol, options) {
-        Err(error) => Err(Failure::Client(error)),
-        Ok(mut client) => match &args.command {
-            Some(command) => one_shot(&mut client, command),
-            None if io::stdin().is_terminal() => interactive(&mut client),
-            None => piped(&mut client),
-        },
-    };
+    let result = begin(args, options).and_then(|mut session| match &args.command {
+        Some(command) => one_shot(&mut session, command),
+        None if io::stdin().is_terminal() => interactive(&mut session),
+        None => piped(&mut session),
+    });
     let failed = |text: String, code: u8| {
         let _ = writeln!(io::stderr(), "lab: error: {text}");
         ExitCode::from(code)
@@ -105,6 +111,7 @@ pub fn run(args: &ClientArgs, arguments: &[OsString]) -> ExitCode {
         },
         Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Io(error)) => failed(error.to_string(), 1),
+        Err(Failure::History(error)) => failed(error.to_string(), 1),
         Err(Failure::Editor(error)) => failed(format!("the terminal cannot be used: {error}"), 1),
     }
 }
@@ -117,29 +124,85 @@ enum Failure {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
+    History(#[from] HistoryError),
+    #[error(transparent)]
     Editor(#[from] rustyline::error::ReadlineError),
 }
 
-fn one_shot(client: &mut Client, command: &ClientCommand) -> Result<ExitCode, Failure> {
+/// A connection, and what is recorded of it.
+struct Session {
+    client: Client,
+    history: Option<ClientHistory>,
+}
+
+fn begin(args: &ClientArgs, options: Options) -> Result<Session, Failure> {
+    // First the file: nothing is asked that could not be written down.
+    let history = args.history.as_deref().map(ClientHistory::open).transpose()?;
+    let mut session =
+        Session { client: Client::connect(&args.to, args.protocol, options)?, history };
+    if let Some(history) = &mut session.history {
+        history.meet(&mut session.client)?;
+    }
+    Ok(session)
+}
+
+impl Session {
+    /// Carries out one request and records it.
+    fn recorded<R>(
+        &mut self,
+        key: &str,
+        request: Request<'_>,
+        ask: impl FnOnce(&mut Client) -> Result<R, ClientError>,
+        ending: impl FnOnce(&R) -> Ending<'_>,
+    ) -> Result<R, Failure> {
+        if let Some(history) = &mut self.history {
+            history.invoke(key.as_bytes(), request)?;
+        }
+        let answer = ask(&mut self.client);
+        if let Some(history) = &mut self.history {
+            history.complete(answer.as_ref().map(ending))?;
+        }
+        Ok(answer?)
+    }
+}
+
+fn found(value: &Option<Vec<u8>>) -> Ending<'_> {
+    Ending::Found(value.as_deref())
+}
+
+fn removed(there_was: &bool) -> Ending<'_> {
+    match there_was {
+        true => Ending::Done,
+        false => Ending::Failed("not found"),
+    }
+}
+
+fn one_shot(session: &mut Session, command: &ClientCommand) -> Result<ExitCode, Failure> {
     let mut out = io::stdout().lock();
     let found = match command {
-        ClientCommand::Get { key } => match client.get(key.as_bytes())? {
-            Some(mut value) => {
-                value.push(b'\n');
-                out.write_all(&value)?;
-                true
+        ClientCommand::Get { key } => {
+            let ask = |client: &mut Client| client.get(key.as_bytes());
+            match session.recorded(key, Request::Read, ask, found)? {
+                Some(mut value) => {
+                    value.push(b'\n');
+                    out.write_all(&value)?;
+                    true
+                }
+                None => false,
             }
-            None => false,
-        },
+        }
         ClientCommand::Set { key, value } => {
-            client.set(key.as_bytes(), value.as_bytes())?;
-            writeln!(out, "{}", word(client, "STORED", "OK"))?;
+            let ask = |client: &mut Client| client.set(key.as_bytes(), value.as_bytes());
+            let request = Request::Write(Some(value.as_bytes()));
+            session.recorded(key, request, ask, |()| Ending::Done)?;
+            writeln!(out, "{}", word(&session.client, "STORED", "OK"))?;
             true
         }
         ClientCommand::Del { key } => {
-            let there_was = client.delete(key.as_bytes())?;
+            let ask = |client: &mut Client| client.delete(key.as_bytes());
+            let there_was = session.recorded(key, Request::Write(None), ask, removed)?;
             if there_was {
-                writeln!(out, "{}", word(client, "DELETED", "OK"))?;
+                writeln!(out, "{}", word(&session.client, "DELETED", "OK"))?;
             }
             there_was
         }
@@ -161,9 +224,9 @@ fn word(client: &Client, memcached: &'static str, resp: &'static str) -> &'stati
 
 /// Commands from a pipe or a file: no prompt, no line editing. Ends with the first lost connection,
 /// because what follows may depend on what was lost.
-fn piped(client: &mut Client) -> Result<ExitCode, Failure> {
+fn piped(session: &mut Session) -> Result<ExitCode, Failure> {
     for line in io::stdin().lock().lines() {
-        match say(client, &line?) {
+        match say(session, &line?) {
             Ok(true) => {}
             Ok(false) => break,
             Err(failure) => return Err(failure),
@@ -172,23 +235,24 @@ fn piped(client: &mut Client) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn interactive(client: &mut Client) -> Result<ExitCode, Failure> {
+fn interactive(session: &mut Session) -> Result<ExitCode, Failure> {
     let mut editor = rustyline::DefaultEditor::new()?;
     let history = history_file();
     if let Some(path) = &history {
         // The first time there is none; a history that cannot be read is not worth a word.
         let _ = editor.load_history(path);
     }
-    println_or_end(&format!("connected to {} ({}); help, quit", client.to(), client.protocol()))?;
+    let (to, protocol) = (session.client.to().to_owned(), session.client.protocol());
+    println_or_end(&format!("connected to {to} ({protocol}); help, quit"))?;
     loop {
-        match editor.readline(&format!("{}> ", client.to())) {
+        match editor.readline(&format!("{to}> ")) {
             Ok(line) => {
                 // Fails only for a history of size 0.
                 let _ = editor.add_history_entry(&line);
-                match say(client, &line) {
+                match say(session, &line) {
                     Ok(true) => {}
                     Ok(false) => break,
-                    Err(Failure::Client(error)) => recover(client, &error)?,
+                    Err(Failure::Client(error)) => recover(&mut session.client, &error)?,
                     Err(failure) => return Err(failure),
                 }
             }
@@ -220,7 +284,8 @@ fn recover(client: &mut Client, error: &ClientError) -> Result<(), Failure> {
 }
 
 /// Carries out one line; false for `quit`.
-fn say(client: &mut Client, line: &str) -> Result<bool, Failure> {
+fn say(session: &mut Session, line: &str) -> Result<bool, Failure> {
+    let Session { client, history } = session;
     let protocol = client.protocol();
     match translate(protocol, line) {
         Words::Nothing => {}
@@ -232,13 +297,26 @@ fn say(client: &mut Client, line: &str) -> Result<bool, Failure> {
                 client.reconnect()?;
                 println_or_end("connected again")?;
             }
+            let open = match history {
+                Some(history) => history.invoke_command(&bytes)?,
+                None => Open::Nothing,
+            };
             if reply {
-                let (bytes, reply) = client.exchange(&bytes, MAX_REPLY)?;
+                let answer = client.exchange(&bytes, MAX_REPLY);
+                if let Some(history) = history {
+                    history
+                        .complete_command(&open, answer.as_ref().map(|(_, reply)| Some(reply)))?;
+                }
+                let (bytes, reply) = answer?;
                 let mut out = io::stdout().lock();
                 out.write_all(&shown(protocol, bytes, &reply))?;
                 out.flush()?;
             } else {
-                client.send_raw(&bytes)?;
+                let sent = client.send_raw(&bytes);
+                if let Some(history) = history {
+                    history.complete_command(&open, sent.as_ref().map(|()| None))?;
+                }
+                sent?;
             }
         }
     }

@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod check;
 pub mod client;
+mod client_history;
 pub mod demo;
 pub mod draw;
 pub mod exit;

@@ -23,6 +23,7 @@ Examples:
   servers --consistency=sequential --init x=0
   servers --consistency=eventual --write-delay 5s
   servers --consistency=sequential --only 2        # one replica a process: start 0, 1 and 2
+  servers --consistency=sequential --init x=0 --history run.jsonl      # for lab check run.jsonl
   printf 'set x 2\\n42\\nget x\\nquit\\n' | nc 127.0.0.1 9889";
 
 /// Hosts replicas: three in this process, on ports 9889.. (clients) and 10052.. (broadcast).
@@ -74,6 +75,9 @@ pub struct Arguments {
     /// How many writes of one replica may wait for the others to acknowledge.
     #[arg(long, default_value_t = Backlog::default().writes, value_name = "N")]
     backlog: usize,
+    /// Records what clients ask and are told into FILE, in the place of what it holds.
+    #[arg(long, value_name = "FILE.jsonl")]
+    history: Option<PathBuf>,
 }
 
 /// The program `servers`: parses its arguments and serves until it is told to stop.
@@ -101,6 +105,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
             LabError::Count(_)
                 | LabError::Only { .. }
                 | LabError::UnknownPort
+                | LabError::PartOfHistory
                 | LabError::Ports { .. }
                 | LabError::Start(StartError::NotBuilt(_))
         )
@@ -130,8 +135,14 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
         backlog: Backlog { writes: arguments.backlog, ..Backlog::default() },
         ..Settings::new(arguments.consistency)
     };
-    let lab =
-        Lab { members, only: arguments.only, data: arguments.data, init: arguments.init, settings };
+    let lab = Lab {
+        members,
+        only: arguments.only,
+        data: arguments.data,
+        init: arguments.init,
+        history: arguments.history,
+        settings,
+    };
     let stop = on_signal()?;
     lab.run(&mut io::stdout().lock(), |notify| {
         *stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(notify);

@@ -34,7 +34,10 @@ mod lines;
 pub mod log;
 mod names;
 mod nemesis;
+pub mod record;
 pub mod shiviz;
+pub mod tape;
+pub mod tape_lines;
 mod term;
 mod text;
 

@@ -10,7 +10,9 @@ use thiserror::Error;
 
 use crate::base::ReplicaId;
 use crate::base::limits::MAX_REPLICAS;
-use crate::runtime::{Host, InitialValue, Notice, Place, Settings, StartError};
+use crate::runtime::{
+    BeginError, Host, InitialValue, Notice, Place, RecordError, Recorder, Settings, StartError,
+};
 
 /// Where one replica lives, as in a cluster file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -100,6 +102,18 @@ pub enum LabError {
     /// The initial values cannot be written.
     #[error("cannot write the initial values: {0}")]
     Init(String),
+    /// A history of one replica of several: the file would miss what clients do elsewhere.
+    #[error(
+        "--history with --only: a history needs all replicas in one process, because it would miss what \
+         the clients of the others do; record at the clients instead (lab bench, lab client)"
+    )]
+    PartOfHistory,
+    /// The recording of the history cannot begin.
+    #[error(transparent)]
+    BeginHistory(#[from] BeginError),
+    /// The history is not whole.
+    #[error(transparent)]
+    History(#[from] RecordError),
     /// Standard output cannot be written.
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
@@ -177,7 +191,10 @@ pub struct Lab {
     pub data: PathBuf,
     /// Values to write where there is no such key.
     pub init: Vec<InitialValue>,
-    /// What the replicas run with; the addresses of peers are filled in from `members`.
+    /// The file to record a history in.
+    pub history: Option<PathBuf>,
+    /// What the replicas run with; the addresses of peers are filled in from `members`, and the recorder from
+    /// `history`.
     pub settings: Settings,
 }
 
@@ -188,6 +205,7 @@ impl Lab {
     /// # Errors
     /// Whatever prevents the start; nothing is served then.
     pub fn start(mut self) -> Result<Host, LabError> {
+        self.open_history()?;
         let hosted: Vec<&Member> = match self.only {
             None => self.members.iter().collect(),
             Some(id) => {
@@ -214,6 +232,7 @@ impl Lab {
         self.settings.broadcast_addresses =
             self.members.iter().map(|m| format!("{}:{}", m.host, m.broadcast_port)).collect();
         let timeout = self.settings.write_timeout.max(Duration::from_secs(5));
+        let history = self.settings.history.clone();
         let host = Host::start(self.settings, &places)?;
         if self.only.is_some() && self.members.len() > 1 {
             host.init_when_live(self.init);
@@ -226,9 +245,22 @@ impl Lab {
         };
         match (ready, host.failure()) {
             // What failed first is what there is to say.
-            (Err(_), Some(why)) => Err(LabError::AllFailed(why)),
-            (ready, _) => ready.map(|()| host),
+            (Err(_), Some(why)) => return Err(LabError::AllFailed(why)),
+            (ready, _) => ready?,
         }
+        if let Some(recorder) = history {
+            host.begin_history(&recorder)?;
+        }
+        Ok(host)
+    }
+
+    fn open_history(&mut self) -> Result<(), LabError> {
+        let (Some(path), None) = (&self.history, &self.settings.history) else { return Ok(()) };
+        if self.only.is_some() && self.members.len() > 1 {
+            return Err(LabError::PartOfHistory);
+        }
+        self.settings.history = Some(Recorder::open(path)?);
+        Ok(())
     }
 
     /// Starts, says where on `out` (one line a replica, then `ready`), and serves until it is told to stop.
@@ -238,10 +270,12 @@ impl Lab {
     /// # Errors
     /// Whatever prevents the start, or the failure of the last replica.
     pub fn run(
-        self,
+        mut self,
         out: &mut impl Write,
         on_start: impl FnOnce(crossbeam_channel::Sender<Notice>),
     ) -> Result<(), LabError> {
+        self.open_history()?;
+        let history = self.settings.history.clone();
         let mut host = self.start()?;
         on_start(host.notifier());
         for a in host.addresses() {
@@ -254,15 +288,17 @@ impl Lab {
         }
         writeln!(out, "ready")?;
         out.flush()?;
-        loop {
+        let ended = loop {
             match host.wait() {
                 Notice::Stop => {
                     host.stop();
-                    return Ok(());
+                    break Ok(());
                 }
-                Notice::Failed(_, why) if host.is_empty() => return Err(LabError::AllFailed(why)),
+                Notice::Failed(_, why) if host.is_empty() => break Err(LabError::AllFailed(why)),
                 Notice::Failed(..) => {}
             }
-        }
+        };
+        let recorded = history.map_or(Ok(()), |recorder| recorder.finish());
+        ended.and(recorded.map_err(LabError::History))
     }
 }

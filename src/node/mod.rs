@@ -76,6 +76,8 @@ pub struct Output<T> {
     pub serve: Vec<(ReplicaId, Fetch)>,
     /// Links to cut, and why.
     pub cut: Vec<(ReplicaId, String)>,
+    /// What has been delivered, in order, and how it ended; only where [`Node::show_deliveries`] asks for it.
+    pub delivered: Vec<(Op, Outcome)>,
 }
 
 /// One thing to do to the log file.
@@ -107,6 +109,7 @@ pub struct Node<T> {
     transfer: Option<Transfer>,
     fx: Effects,
     output: Output<T>,
+    show_deliveries: bool,
     readable: bool,
     /// When a batch was last ended.
     finished: Duration,
@@ -143,7 +146,9 @@ impl<T> Node<T> {
                 replies: Vec::new(),
                 serve: Vec::new(),
                 cut: Vec::new(),
+                delivered: Vec::new(),
             },
+            show_deliveries: false,
             protocol: build(setup),
             store,
         }
@@ -172,6 +177,11 @@ impl<T> Node<T> {
     /// Where its protocol stands.
     pub fn status(&self) -> Status {
         self.protocol.status()
+    }
+
+    /// From here on [`Output::delivered`] is filled; the driver empties it.
+    pub fn show_deliveries(&mut self) {
+        self.show_deliveries = true;
     }
 
     /// Whether reads can be answered. A replica that started without data, or with a part that it was fetching
@@ -317,6 +327,9 @@ impl<T> Node<T> {
             let outcome = self.store.execute(message.ts, message.at, &message.op);
             if message.ts.replica == self.me {
                 self.answer(message.ts, outcome);
+            }
+            if self.show_deliveries {
+                self.output.delivered.push((message.op, outcome));
             }
         }
     }

@@ -125,7 +125,7 @@ mod tests {
         let mut builder = Builder::new(Clock::Steps);
         let key = builder.key("x");
         let one = builder.value(Some("1"));
-        let mut invoke = |builder: &mut Builder, process, action| {
+        let invoke = |builder: &mut Builder, process, action| {
             let asked = Invocation { process, key, action, replica: None, at: None };
             builder.invoke(asked).expect("well-formed");
         };

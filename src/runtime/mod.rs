@@ -10,6 +10,8 @@ mod client_port;
 mod disk;
 mod link;
 mod ports;
+mod recorder;
+mod recording;
 mod replica;
 mod session;
 mod slot;
@@ -37,6 +39,9 @@ use crate::wire::Failure;
 use crate::wire::peer::Message;
 use replica::{Clock, Replica};
 use slot::Slot;
+
+pub use recorder::{RecordError, Recorder, Track};
+pub use recording::BeginError;
 
 /// When a write counts as kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +103,8 @@ pub struct Settings {
     /// Where each replica's broadcast port is, by replica: `HOST:PORT`. Filled in by [`Host::start`] for the
     /// replicas that it hosts itself.
     pub broadcast_addresses: Vec<String>,
+    /// What clients ask and are told is recorded here.
+    pub history: Option<Recorder>,
 }
 
 /// A random number, not 0.
@@ -121,6 +128,7 @@ impl Settings {
             request_memory: 256 * 1024 * 1024,
             hash_seed: fresh_number(),
             broadcast_addresses: Vec::new(),
+            history: None,
         }
     }
 }

@@ -18,13 +18,15 @@ use tracing::{error, info, warn};
 use super::client_port::Sessions;
 use super::disk::Disk;
 use super::link::Link;
+use super::recorder::Track;
+use super::recording::record_deliveries;
 use super::session::Budget;
 use super::slot::{Slot, Ticket};
 use super::sync::{lock, wait_for};
 use super::{Notice, Settings};
 use crate::base::{Now, Op, Outcome, ReplicaId};
 use crate::node::{LogWrite, Node};
-use crate::protocol::Refusal;
+use crate::protocol::{Refusal, ReplyAt};
 use crate::wire::peer::{Fetch, Frame};
 use crate::wire::request::Failure;
 
@@ -69,6 +71,8 @@ pub(super) struct Replica {
     pub(super) budget: Budget,
     notify: Sender<Notice>,
     failed: AtomicBool,
+    /// Where deliveries are recorded.
+    deliveries: Option<Track>,
 }
 
 impl Replica {
@@ -76,10 +80,17 @@ impl Replica {
         id: ReplicaId,
         settings: Settings,
         clock: Clock,
-        node: Node<Ticket>,
+        mut node: Node<Ticket>,
         disk: Disk,
         notify: Sender<Notice>,
     ) -> Self {
+        // An order of deliveries is worth recording where the protocol has one.
+        let ordered = settings.mode.reply_at == ReplyAt::Delivery;
+        let recorder = settings.history.as_ref().filter(|_| ordered);
+        let deliveries = recorder.map(|recorder| recorder.track("", Some(id)));
+        if deliveries.is_some() {
+            node.show_deliveries();
+        }
         let budget = Budget::new(settings.request_memory);
         let links = (0..settings.replicas).map(|_| Link::default()).collect();
         Self {
@@ -100,6 +111,7 @@ impl Replica {
             budget,
             notify,
             failed: AtomicBool::new(false),
+            deliveries,
         }
     }
 
@@ -189,7 +201,14 @@ impl Replica {
             early: Ok(()),
             deadline: None,
             became_live: false,
+            delivered: std::mem::take(&mut output.delivered),
         };
+        if let Some(track) = &self.deliveries
+            && !rest.delivered.is_empty()
+        {
+            // Under the lock, which is what orders the deliveries; it copies and never waits.
+            track.record_at_once(|tape| record_deliveries(tape, &rest.delivered));
+        }
         if log_first {
             // Once a start: no frame may leave before this is written, so no one may see the queues yet. It is
             // the one write under the lock. If it fails, the replica ends below, without it.
@@ -466,4 +485,6 @@ struct Rest {
     log_end: u64,
     deadline: Option<Duration>,
     became_live: bool,
+    /// Dropped when the lock is released.
+    delivered: Vec<(Op, Outcome)>,
 }

@@ -7,14 +7,16 @@
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use super::recording::SessionRecord;
 use super::replica::Replica;
 use super::slot::Slot;
 use super::stats;
-use crate::base::{Op, Read};
+use crate::base::{Op, Outcome, Read};
 use crate::wire::{Call, Decoder, Failure, Form, Found, Request, Step, max_request};
 
 /// The buffer that every session has; what needs more is taken from the budget.
@@ -78,6 +80,7 @@ pub(super) struct Session<'a> {
     borrowed: usize,
     /// What is taken from the budget for the replies.
     lent: usize,
+    record: Option<SessionRecord>,
 }
 
 /// Whether a session goes on.
@@ -105,6 +108,7 @@ impl<'a> Session<'a> {
             forms: Vec::new(),
             borrowed: 0,
             lent: 0,
+            record: SessionRecord::of(replica, id),
         }
     }
 
@@ -209,8 +213,7 @@ impl<'a> Session<'a> {
             Call::TouchThenGet { keys, expires } => {
                 let owned = keys.iter().map(|key| Box::from(*key)).collect();
                 self.ops.push(Op::Touch { keys: owned, expires });
-                let mut results = self.replica.execute(&self.slot, &mut self.ops, false);
-                match results.pop() {
+                match self.execute().pop() {
                     Some(Err(failure)) => form.failure(&mut self.out, &failure),
                     _ => self.read(&Read::Get(keys), form),
                 }
@@ -235,7 +238,7 @@ impl<'a> Session<'a> {
         if self.ops.is_empty() {
             return;
         }
-        let results = self.replica.execute(&self.slot, &mut self.ops, false);
+        let results = self.execute();
         for (form, result) in self.forms.drain(..).zip(results) {
             match result {
                 Ok(outcome) => form.outcome(&mut self.out, &outcome),
@@ -244,43 +247,74 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Answers from the local copy.
+    /// Has the gathered writes ordered, waits as the mode demands, and gives their outcomes.
+    fn execute(&mut self) -> Vec<Result<Outcome, Failure>> {
+        if let Some(record) = &mut self.record {
+            record.invoke(&self.ops);
+        }
+        let results = self.replica.execute(&self.slot, &mut self.ops, false);
+        if let Some(record) = &mut self.record {
+            record.complete(&results);
+        }
+        results
+    }
+
+    /// Answers from the local copy, or says why it cannot, and records what it showed of which keys.
+    fn read(&mut self, read: &Read<'_>, form: Form) {
+        let keys = match read {
+            Read::Get(keys) if form != Form::Silent => keys.as_slice(),
+            _ => &[],
+        };
+        let begun = self.record.as_mut().map_or(0, |record| record.begin_reads(keys));
+        let start = self.out.len();
+        let shown = self.show(read, form);
+        if let Some(record) = &mut self.record {
+            record.record_reads(begun, keys, shown.is_ok().then_some(&self.out));
+        }
+        if let Err(failure) = shown {
+            self.out.truncate(start);
+            self.out.shrink_to(LARGE);
+            // What stays in the buffer is covered by what was taken for more.
+            form.failure(&mut self.out, &failure);
+        }
+    }
+
+    /// Answers from the local copy; what is behind the replies so far is no answer where that fails.
     ///
     /// What is shown must be in the file (and synced, with `--sync always`): otherwise a client could
     /// read a value that a crash takes back.
-    fn read(&mut self, read: &Read<'_>, form: Form) {
+    fn show(&mut self, read: &Read<'_>, form: Form) -> Result<(), Failure> {
         let replica = self.replica;
-        let start = self.out.len();
         let (out, lent) = (&mut self.out, &mut self.lent);
+        let mut found = self.record.as_mut().map(|record| &mut record.found);
         let Some(answered) = replica.look(|node, now| {
             let has_room = |out: &Vec<u8>| replica.budget.covers(out.capacity(), lent);
-            let answer = || answer(node.store(), read, form, now.unix_ms, out, has_room);
+            let note = |value| {
+                if let Some(found) = &mut found {
+                    found.push(value);
+                }
+            };
+            let answer = || answer(node.store(), read, form, now.unix_ms, out, note, has_room);
             node.readable().then(answer)
         }) else {
             let deadline = Instant::now() + replica.settings.write_timeout;
             if replica.wait_readable(deadline) {
-                return self.read(read, form);
+                return self.show(read, form);
             }
             let why = replica.look(|node, _| node.not_live());
             let why = why.map_or_else(
                 || "replica is stopping".to_owned(),
                 |refusal| refusal.to_string().replace("; the write was not accepted", ""),
             );
-            return form.failure(&mut self.out, &Failure::Refused(why.into()));
+            return Err(Failure::Refused(why.into()));
         };
         let Some(shown) = answered else {
-            self.out.truncate(start);
-            self.out.shrink_to(LARGE);
-            // What stays in the buffer is covered by what was taken for more.
-            return form.failure(
-                &mut self.out,
-                &Failure::Refused("out of memory writing a large reply".into()),
-            );
+            return Err(Failure::Refused("out of memory writing a large reply".into()));
         };
         if !replica.disk.is_durable(shown) && !replica.wait_durable(shown) {
-            self.out.truncate(start);
-            form.failure(&mut self.out, &Failure::Refused("the store cannot be written".into()));
+            return Err(Failure::Refused("the store cannot be written".into()));
         }
+        Ok(())
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -298,6 +332,8 @@ impl<'a> Session<'a> {
 /// Writes the answer; gives the position that must be durable before the client may see it, or `None` as
 /// soon as `has_room` denies it the room that it takes.
 ///
+/// `note` is told where in `out` the value of each key stands that is read by [`Read::Get`].
+///
 /// All of it is of one moment, so that a read of several keys never shows a part of a write of several.
 fn answer(
     store: &crate::storage::Store,
@@ -305,6 +341,7 @@ fn answer(
     form: Form,
     now_ms: u64,
     out: &mut Vec<u8>,
+    mut note: impl FnMut(Option<Range<usize>>),
     mut has_room: impl FnMut(&Vec<u8>) -> bool,
 ) -> Option<u64> {
     let table = store.table();
@@ -321,6 +358,9 @@ fn answer(
                 let found = find(key);
                 let found = found.map(|f| Found { data: f.data, flags: f.flags, unique: f.unique });
                 form.value(out, key, found);
+                // In all forms the value stands last, but for its line end.
+                let end = out.len().saturating_sub(2);
+                note(found.map(|found| end.saturating_sub(found.data.len())..end));
                 if !has_room(out) {
                     return None;
                 }

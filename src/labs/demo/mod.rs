@@ -208,6 +208,7 @@ impl Demo {
                 key: KEY.as_bytes().into(),
                 data: INITIAL.as_bytes().into(),
             }],
+            history: None,
             settings: Settings { write_delay, hash_seed: self.seed, ..Settings::new(mode) },
         }
         .start()?;
