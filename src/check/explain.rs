@@ -215,12 +215,12 @@ impl<'a> Facts<'a> {
                 Source::Initial => self.n,
                 Source::Write(write) => write.index(),
             };
-            for other in 0..self.n {
-                let same_key = self.op(other).key == self.op(read).key;
-                let writes = wrote(self.history, OpId(other as u32)).is_some();
-                if !same_key || !writes || other == source || other == read {
-                    continue;
-                }
+            let rivals: Vec<Node> = (0..self.n)
+                .filter(|other| *other != source && *other != read)
+                .filter(|other| self.op(*other).key == self.op(read).key)
+                .filter(|other| wrote(self.history, OpId(*other as u32)).is_some())
+                .collect();
+            for other in rivals {
                 if from[other][read].is_some() {
                     new |= self.add(other, source, Reason::Older(read));
                 }
