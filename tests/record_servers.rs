@@ -75,7 +75,8 @@ fn assert_sound(history: &History) {
 #[test]
 fn what_clients_ask_and_are_told_is_in_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (server, file) = recorded("sequential", folder.path(), &["--init", "x=0"]);
+    let more = ["--init", "x=0", "--history-deliveries", "all"];
+    let (server, file) = recorded("sequential", folder.path(), &more);
     let mut one = Client::connect(server.clients(0));
     assert_eq!(one.set("x", "1"), "STORED");
     assert_eq!(one.text("x").as_deref(), Some("1"));
@@ -170,6 +171,8 @@ fn a_killed_server_leaves_a_prefix_of_the_history() {
         });
         let history = read(&file);
         assert_sound(&history);
+        assert!(history.deliveries.iter().all(|delivery| delivery.replica == ReplicaId(0)));
+        assert_eq!(history.deliveries.is_empty(), mode == "eventual", "it has no one order");
         let mut open: HashMap<_, u32> = HashMap::new();
         for operation in &history.operations {
             if operation.completed_at.is_none() {
