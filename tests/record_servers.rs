@@ -4,8 +4,9 @@ mod process_support;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
@@ -75,7 +76,8 @@ fn assert_sound(history: &History) {
 #[test]
 fn what_clients_ask_and_are_told_is_in_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (server, file) = recorded("sequential", folder.path(), &["--init", "x=0"]);
+    let more = ["--init", "x=0", "--history-deliveries", "all"];
+    let (server, file) = recorded("sequential", folder.path(), &more);
     let mut one = Client::connect(server.clients(0));
     assert_eq!(one.set("x", "1"), "STORED");
     assert_eq!(one.text("x").as_deref(), Some("1"));
@@ -170,6 +172,8 @@ fn a_killed_server_leaves_a_prefix_of_the_history() {
         });
         let history = read(&file);
         assert_sound(&history);
+        assert!(history.deliveries.iter().all(|delivery| delivery.replica == ReplicaId(0)));
+        assert_eq!(history.deliveries.is_empty(), mode == "eventual", "it has no one order");
         let mut open: HashMap<_, u32> = HashMap::new();
         for operation in &history.operations {
             if operation.completed_at.is_none() {
@@ -245,4 +249,46 @@ fn a_part_of_a_history_is_refused() {
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
     assert!(stderr.contains("--history with --only"), "{stderr}");
     assert!(!fs::exists(&file).expect("a folder"));
+}
+
+#[test]
+fn a_history_that_outgrows_the_disk_is_set_aside_and_the_servers_go_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, data) = (folder.path().join("history.jsonl"), folder.path().join("data"));
+    // No file may be longer than 256 KiB; reads make the history grow and nothing else.
+    let mut child = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -f 512; trap '' XFSZ; exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_servers"),
+        ])
+        .args(["--consistency=sequential", "--client-port=0", "--broadcast-port=0", "--history"])
+        .args([&file, Path::new("--data"), &data])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("sh is there");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let first = lines.next().expect("a line").expect("text");
+    let address = first.split(&[' ', ','][..]).nth(3).expect("an address").to_owned();
+    assert!(lines.any(|line| line.expect("text") == "ready"));
+    let mut client = Client::connect(address.parse().expect("HOST:PORT"));
+    let incomplete = folder.path().join("history.jsonl.incomplete");
+    eventually("the history is set aside", LONG, || {
+        client.send("get x\r\n".repeat(100));
+        (0..100).for_each(|_| assert_eq!(client.line(), "END"));
+        incomplete.exists().then_some(())
+    });
+    assert!(!file.exists());
+    assert_eq!(client.set("x", "1"), "STORED");
+    assert_eq!(client.text("x").as_deref(), Some("1"));
+    let kill = format!("kill -TERM {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().expect("sh").success());
+    let output = child.wait_with_output().expect("it ends");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("recording has ended, what came before is in "), "{stderr}");
+    let history = read(&incomplete);
+    assert_sound(&history);
+    assert!(history.operations.len() > 500);
 }

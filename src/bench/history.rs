@@ -23,7 +23,7 @@ use crate::{
         text_of,
     },
     report::Kind,
-    runtime::Recorder,
+    runtime::{Deliveries, Recorder},
 };
 
 /// How many keys may be looked at before the start.
@@ -88,7 +88,7 @@ pub(super) fn begin(
         order: Order::Time,
         initial: initial.iter().map(|(k, v)| (text(&key_name(*k)), Some(text(v)))).collect(),
     };
-    let recorder = Recorder::open(path)?;
+    let recorder = Recorder::open(path, Deliveries::default())?;
     recorder.begin(&header)?;
     Ok(Begun { recorder, run, replicas })
 }

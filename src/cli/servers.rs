@@ -16,7 +16,7 @@ use super::{exit, usage};
 use crate::base::{Limits, limits};
 use crate::labs::replicas::{Lab, LabError, members_from, members_on};
 use crate::protocol::{self, Backlog, MODES, Mode};
-use crate::runtime::{InitialValue, Notice, Settings, StartError, SyncPolicy};
+use crate::runtime::{Deliveries, InitialValue, Notice, Settings, StartError, SyncPolicy};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,6 +78,9 @@ pub struct Arguments {
     /// Records what clients ask and are told into FILE, in the place of what it holds.
     #[arg(long, value_name = "FILE.jsonl")]
     history: Option<PathBuf>,
+    /// Which deliveries the history shows: order (replica 0's, where all replicas have one order) or all.
+    #[arg(long, default_value = "order", value_name = "WHICH", requires = "history")]
+    history_deliveries: Deliveries,
 }
 
 /// The program `servers`: parses its arguments and serves until it is told to stop.
@@ -140,7 +143,7 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
         only: arguments.only,
         data: arguments.data,
         init: arguments.init,
-        history: arguments.history,
+        history: arguments.history.map(|path| (path, arguments.history_deliveries)),
         settings,
     };
     let stop = on_signal()?;

@@ -11,7 +11,8 @@ use thiserror::Error;
 use crate::base::ReplicaId;
 use crate::base::limits::MAX_REPLICAS;
 use crate::runtime::{
-    BeginError, Host, InitialValue, Notice, Place, RecordError, Recorder, Settings, StartError,
+    BeginError, Deliveries, Host, InitialValue, Notice, Place, RecordError, Recorder, Settings,
+    StartError,
 };
 
 /// Where one replica lives, as in a cluster file.
@@ -191,8 +192,8 @@ pub struct Lab {
     pub data: PathBuf,
     /// Values to write where there is no such key.
     pub init: Vec<InitialValue>,
-    /// The file to record a history in.
-    pub history: Option<PathBuf>,
+    /// The file to record a history in, and which deliveries to record.
+    pub history: Option<(PathBuf, Deliveries)>,
     /// What the replicas run with; the addresses of peers are filled in from `members`, and the recorder from
     /// `history`.
     pub settings: Settings,
@@ -255,11 +256,13 @@ impl Lab {
     }
 
     fn open_history(&mut self) -> Result<(), LabError> {
-        let (Some(path), None) = (&self.history, &self.settings.history) else { return Ok(()) };
+        let (Some((path, deliveries)), None) = (&self.history, &self.settings.history) else {
+            return Ok(());
+        };
         if self.only.is_some() && self.members.len() > 1 {
             return Err(LabError::PartOfHistory);
         }
-        self.settings.history = Some(Recorder::open(path)?);
+        self.settings.history = Some(Recorder::open(path, *deliveries)?);
         Ok(())
     }
 

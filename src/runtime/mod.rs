@@ -41,7 +41,7 @@ use replica::{Clock, Replica};
 use slot::Slot;
 
 pub use recorder::{RecordError, Recorder, Track};
-pub use recording::BeginError;
+pub use recording::{BeginError, Deliveries};
 
 /// When a write counts as kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -35,6 +35,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use thiserror::Error;
 use tracing::{error, warn};
 
+use super::recording::Deliveries;
 use super::sync::{lock, wait_for};
 use crate::base::ReplicaId;
 use crate::history::jsonl::{Header, put_header};
@@ -115,6 +116,7 @@ struct Shared {
     filled: Mutex<Vec<Arc<Reel>>>,
     call: Sender<()>,
     numbers: PlainNumbers,
+    deliveries: Deliveries,
     /// Deliveries had to be left out.
     left_out: AtomicBool,
 }
@@ -147,7 +149,7 @@ impl Recorder {
     ///
     /// # Errors
     /// It cannot be opened for writing.
-    pub fn open(path: &Path) -> Result<Self, RecordError> {
+    pub fn open(path: &Path, deliveries: Deliveries) -> Result<Self, RecordError> {
         let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
         let file = opened.map_err(|source| RecordError::Open { path: path.to_owned(), source })?;
         let (call, called) = bounded(1);
@@ -160,6 +162,7 @@ impl Recorder {
             filled: Mutex::default(),
             call,
             numbers: PlainNumbers::new(true),
+            deliveries,
             left_out: AtomicBool::new(false),
         })))
     }
@@ -179,6 +182,11 @@ impl Recorder {
     /// What is known of the numbers in the store.
     pub fn numbers(&self) -> &PlainNumbers {
         &self.0.numbers
+    }
+
+    /// Which deliveries are to be recorded.
+    pub fn deliveries(&self) -> Deliveries {
+        self.0.deliveries
     }
 
     /// Writes the header in the place of what the file holds, and lets the tracks go.

@@ -5,15 +5,16 @@
 //! way at once (a pipelined run of writes) are recorded in lanes; see [`crate::history::tape`].
 
 use std::ops::Range;
+use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::Host;
 use super::recorder::{RecordError, Recorder, Track};
 use super::replica::Replica;
-use crate::base::{Op, Outcome};
+use super::{Host, Settings};
+use crate::base::{Op, Outcome, ReplicaId};
 use crate::history::jsonl::{Header, Order};
 use crate::history::record::{self, Certain, Ended, Invoked};
 use crate::history::tape::{Ending, Tape};
@@ -116,6 +117,39 @@ fn contents(replica: &Replica) -> Result<Contents, BeginError> {
         }
         Ok(found)
     })
+}
+
+/// Which replicas' deliveries are recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deliveries {
+    /// Those of replica 0, where the mode has one order that all replicas share: the hint that a checker can
+    /// use, for one line a write.
+    #[default]
+    Order,
+    /// Those of every replica in every mode, to see who has what when; a line a write and replica.
+    All,
+}
+
+impl FromStr for Deliveries {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "order" => Ok(Self::Order),
+            "all" => Ok(Self::All),
+            other => Err(format!("expected order or all, found {other}")),
+        }
+    }
+}
+
+/// Where the deliveries of a replica are recorded, if they are.
+pub(super) fn deliveries_of(settings: &Settings, id: ReplicaId) -> Option<Track> {
+    let recorder = settings.history.as_ref()?;
+    let wanted = match recorder.deliveries() {
+        Deliveries::All => true,
+        Deliveries::Order => settings.mode.reply_at == ReplyAt::Delivery && id == ReplicaId(0),
+    };
+    wanted.then(|| recorder.track("", Some(id)))
 }
 
 /// Records what has been delivered.

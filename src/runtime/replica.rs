@@ -19,14 +19,14 @@ use super::client_port::Sessions;
 use super::disk::Disk;
 use super::link::Link;
 use super::recorder::Track;
-use super::recording::record_deliveries;
+use super::recording;
 use super::session::Budget;
 use super::slot::{Slot, Ticket};
 use super::sync::{lock, wait_for};
 use super::{Notice, Settings};
 use crate::base::{Now, Op, Outcome, ReplicaId};
 use crate::node::{LogWrite, Node};
-use crate::protocol::{Refusal, ReplyAt};
+use crate::protocol::Refusal;
 use crate::wire::peer::{Fetch, Frame};
 use crate::wire::request::Failure;
 
@@ -84,10 +84,7 @@ impl Replica {
         disk: Disk,
         notify: Sender<Notice>,
     ) -> Self {
-        // An order of deliveries is worth recording where the protocol has one.
-        let ordered = settings.mode.reply_at == ReplyAt::Delivery;
-        let recorder = settings.history.as_ref().filter(|_| ordered);
-        let deliveries = recorder.map(|recorder| recorder.track("", Some(id)));
+        let deliveries = recording::deliveries_of(&settings, id);
         if deliveries.is_some() {
             node.show_deliveries();
         }
@@ -207,7 +204,7 @@ impl Replica {
             && !rest.delivered.is_empty()
         {
             // Under the lock, which is what orders the deliveries; it copies and never waits.
-            track.record_at_once(|tape| record_deliveries(tape, &rest.delivered));
+            track.record_at_once(|tape| recording::record_deliveries(tape, &rest.delivered));
         }
         if log_first {
             // Once a start: no frame may leave before this is written, so no one may see the queues yet. It is
