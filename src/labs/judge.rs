@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 
 use crate::check::ladder::Ladder;
-use crate::check::witness::Witness;
+use crate::check::witness::{Witness, describe};
 use crate::check::{Answer, Model, Problem, convergent, staleness};
 use crate::history::{Clock, History};
 use crate::report::verdicts::{self, Verdicts};
@@ -70,7 +70,14 @@ impl Judged {
             .collect();
         let mut story = Vec::new();
         if let Some((model, witness)) = &self.witness {
-            story.push(format!("Witness against {}:", model.title));
+            story.push(format!("Witness against {} (1 → 2: 1 has to come before 2).", model.title));
+            for (n, id) in witness.operations.iter().enumerate() {
+                let operation = history.operation(*id);
+                let process = history.process(operation.process);
+                let wrong = if witness.culprit == Some(*id) { "  ← this read" } else { "" };
+                let what = describe(history, operation);
+                story.push(format!("{}: {process} {what}{wrong}", n + 1));
+            }
             story.extend(witness.why.iter().cloned());
             story.extend(verdicts::expected(witness));
         }

@@ -105,11 +105,11 @@ pub(super) fn story(page: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
         return Ok(());
     }
     out.write_all(b"<section class=\"card\" aria-labelledby=\"story\">\n")?;
-    out.write_all(b"<h2 id=\"story\">What happened</h2>\n<ol class=\"story\">\n")?;
+    out.write_all(b"<h2 id=\"story\">What happened</h2>\n<ul class=\"story\">\n")?;
     for sentence in page.story {
         writeln!(out, "<li>{}</li>", Html(sentence))?;
     }
-    out.write_all(b"</ol>\n</section>\n")
+    out.write_all(b"</ul>\n</section>\n")
 }
 
 /// The operations of the witness as a table.
@@ -131,8 +131,8 @@ pub(super) fn witness(page: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
     }
     out.write_all(b"</tr></thead>\n<tbody>\n")?;
     let origin = super::part::origin(page.history);
-    for id in ids.iter().take(MAX_TABLE_ROWS) {
-        row(page, *id, origin, out)?;
+    for (place, id) in (1..).zip(ids.iter().take(MAX_TABLE_ROWS)) {
+        row(page, place, *id, origin, out)?;
     }
     out.write_all(b"</tbody></table></div>\n")?;
     if ids.len() > MAX_TABLE_ROWS {
@@ -142,7 +142,13 @@ pub(super) fn witness(page: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(b"</section>\n")
 }
 
-fn row(page: &Page<'_>, id: OpId, origin: u64, out: &mut dyn Write) -> io::Result<()> {
+fn row(
+    page: &Page<'_>,
+    place: usize,
+    id: OpId,
+    origin: u64,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let history = page.history;
     let operation: &Operation = history.operation(id);
     let culprit = page.culprit == Some(id);
@@ -151,7 +157,7 @@ fn row(page: &Page<'_>, id: OpId, origin: u64, out: &mut dyn Write) -> io::Resul
     let replica = operation.replica.map_or("–".to_owned(), |replica| replica.to_string());
     let time = |at| moment(history.clock, at, origin);
     let completed = operation.completed_at.map_or("never".to_owned(), time);
-    write!(out, "<tr{class} data-op=\"{}\"><th scope=\"row\">{}</th>", id.0, id.0)?;
+    write!(out, "<tr{class} data-op=\"{}\"><th scope=\"row\">{place}</th>", id.0)?;
     write!(out, "<td><bdi>{process}</bdi></td><td>{}", Deed(history, operation))?;
     if culprit {
         out.write_all(b" <em>cannot be explained</em>")?;
