@@ -24,6 +24,7 @@ const PROGRAMS: &[&str] = &[
     "conformance.sh",
     "demonstrations.sh",
     "performance.sh",
+    "prove.sh",
     "server-normal.sh",
     "server-stale.sh",
 ];

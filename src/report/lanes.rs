@@ -145,7 +145,7 @@ mod tests {
         let all: Vec<OpId> = history.ids().collect();
         let expected = "\
 a  ├ x ← 1 ┤       ├ x → 1 ┤
-b   ├ x → nil ─┤              ├ x ← 1  ?";
+b   ├ x → nil ──┤             ├ x ← 1  ? ┄";
         assert_eq!(lanes(&history, &all), expected);
     }
 }
