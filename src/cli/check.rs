@@ -15,17 +15,12 @@ use indicatif::ProgressBar;
 use super::usage;
 use crate::{
     check::{
-        Answer, Budget, MODELS, Model, Problem, claimed,
-        ladder::Ladder,
-        model,
+        Answer, Budget, MODELS, Model, Problem, claimed, model,
         spec::{SPECS, Spec},
     },
     history::{Action, History, ValueId, formats},
     labs::judge::Judged,
-    report::{
-        Style,
-        verdicts::{self, Verdicts},
-    },
+    report::{Style, verdicts},
 };
 
 /// The exit code where the budget was spent before there was a verdict.
@@ -38,14 +33,15 @@ const UNDECIDED: u8 = 2;
   lab check history.jsonl --model sequential       # one model
   lab check etcd.log --model linearizable --spec cas-register
   lab check history.jsonl --html timeline.html     # a picture of it, with the witness
+  lab check histories/*.edn --model linearizable   # many: one line each
   zcat big.jsonl.gz | lab check - --json
 
 Exit codes: 0 the model holds, 1 it is violated, 2 not decided (see --budget), 64 wrong usage or not a
 history. With --model all it is the verdict on the model that the file claims, or on linearizable.")]
 pub struct CheckArgs {
-    /// The history; `-` for standard input.
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// The history; `-` for standard input. Of several files each gets one line.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
     /// What to check: `all`, `causal` (CC, CM and CCv; the verdict is that on CM), or one model.
     #[arg(long, value_name = "MODEL", default_value = "all", value_parser = model_name)]
     model: String,
@@ -64,6 +60,9 @@ pub struct CheckArgs {
     /// Print one JSON object instead of text.
     #[arg(long)]
     json: bool,
+    /// Also say how long reading and checking took.
+    #[arg(long)]
+    timings: bool,
     /// Also draw the history as one self-contained page.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -91,22 +90,73 @@ fn format_name(text: &str) -> Result<String, String> {
     if known { Ok(text.to_owned()) } else { Err(one_of(names())) }
 }
 
+/// How a command ends, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    Holds,
+    Undecided,
+    Violated,
+    NoHistory,
+}
+
+/// One file, read and checked.
+struct Checked {
+    source: String,
+    history: History,
+    judged: Judged,
+    judges: Vec<&'static Model>,
+    reading: Duration,
+    checking: Duration,
+}
+
 /// Runs the command.
 pub fn run(args: &CheckArgs, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
-    let (source, mut history) = match read(args) {
-        Ok(read) => read,
-        // Not a history: wrong usage, in the one line that the reader's error is.
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "lab: error: {error:#}");
-            return Ok(ExitCode::from(usage::USAGE));
-        }
-    };
-    if history.operations.is_empty() {
-        return Ok(usage::wrong_usage::<super::Lab>(
-            &format!("{source}: expected a history, found no operation in it"),
-            arguments,
-        ));
+    if args.files.len() > 1 && args.html.is_some() {
+        let message = "expected one FILE with --html: it draws one history";
+        return Ok(usage::wrong_usage::<super::Lab>(message, arguments));
     }
+    let mut worst = End::Holds;
+    let (mut reading, mut checking) = (Duration::ZERO, Duration::ZERO);
+    for path in &args.files {
+        let end = match check(args, path) {
+            // Not a history: wrong usage, in the one line that the reader's error is.
+            Err(error) => {
+                let _ = writeln!(io::stderr(), "lab: error: {error:#}");
+                End::NoHistory
+            }
+            Ok(checked) => {
+                (reading, checking) = (reading + checked.reading, checking + checked.checking);
+                show(args, &checked)?;
+                end(&checked)
+            }
+        };
+        worst = worst.max(end);
+    }
+    if args.timings {
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let _ = writeln!(
+            io::stderr(),
+            "read in {:.3} ms, checked in {:.3} ms",
+            ms(reading),
+            ms(checking)
+        );
+    }
+    Ok(match worst {
+        End::Holds => ExitCode::SUCCESS,
+        End::Violated => ExitCode::FAILURE,
+        End::Undecided => ExitCode::from(UNDECIDED),
+        End::NoHistory => ExitCode::from(usage::USAGE),
+    })
+}
+
+fn check(args: &CheckArgs, path: &Path) -> anyhow::Result<Checked> {
+    let begun = Instant::now();
+    let (source, mut history) = read(args, path)?;
+    let reading = begun.elapsed();
+    anyhow::ensure!(
+        !history.operations.is_empty(),
+        "{source}: expected a history, found no operation in it"
+    );
     let initial = match &args.init {
         None => ValueId::NIL,
         Some(text) => {
@@ -114,21 +164,45 @@ pub fn run(args: &CheckArgs, arguments: &[OsString]) -> anyhow::Result<ExitCode>
             ValueId(history.values.id(text))
         }
     };
-    let deadline = Instant::now() + args.budget;
+    let begun = Instant::now();
+    let deadline = begun + args.budget;
     let spent = move || Instant::now() >= deadline;
     let budget = Budget::new(&spent);
     let spec = args.spec.unwrap_or_else(|| fitting(&history));
     let problem = Problem { history: &history, spec, initial, budget };
     let (models, judges) = asked(&args.model, history.claim.as_deref());
-
     let progress = spinner(args);
     let judged = Judged::of(&problem, &models, &|doing| progress.set_message(doing.to_owned()));
     progress.finish_and_clear();
-    print(args, &judged.verdicts(&source, &history))?;
-    if let Some(path) = &args.html {
-        draw(path, args, &judged, &source, &history)?;
+    Ok(Checked { source, history, judged, judges, reading, checking: begun.elapsed() })
+}
+
+fn show(args: &CheckArgs, checked: &Checked) -> anyhow::Result<()> {
+    let Checked { source, history, judged, .. } = checked;
+    let verdicts = judged.verdicts(source, history);
+    let text = if args.json {
+        format!("{}\n", verdicts::json(&verdicts))
+    } else if args.files.len() > 1 {
+        verdicts::line(&verdicts, &checked.judges, Style::of_stdout())
+    } else {
+        verdicts::text(&verdicts, Style::of_stdout())
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    match &args.html {
+        Some(path) => draw(path, args, judged, source, history),
+        None => Ok(()),
     }
-    Ok(exit_code(&judged.ladder, &judges))
+}
+
+/// The worst verdict of the models that count.
+fn end(checked: &Checked) -> End {
+    let answer = |model: &&'static Model| Some(&checked.judged.ladder.rung(model)?.answer);
+    let end = |answer: &Answer| match answer {
+        Answer::Valid => End::Holds,
+        Answer::Unknown(_) => End::Undecided,
+        Answer::Violation(_) => End::Violated,
+    };
+    checked.judges.iter().filter_map(answer).map(end).max().unwrap_or(End::Holds)
 }
 
 /// The models to check, and those whose verdict is the command's.
@@ -145,22 +219,6 @@ fn asked(name: &str, claim: Option<&str>) -> (Vec<&'static Model>, Vec<&'static 
     }
 }
 
-fn exit_code(ladder: &Ladder, judges: &[&'static Model]) -> ExitCode {
-    let answers = judges.iter().filter_map(|model| Some(&ladder.rung(model)?.answer));
-    let worst = answers
-        .map(|answer| match answer {
-            Answer::Violation(_) => 2,
-            Answer::Unknown(_) => 1,
-            Answer::Valid => 0,
-        })
-        .max();
-    match worst {
-        Some(2) => ExitCode::FAILURE,
-        Some(1) => ExitCode::from(UNDECIDED),
-        _ => ExitCode::SUCCESS,
-    }
-}
-
 /// The specification that takes all that is in the history.
 fn fitting(history: &History) -> &'static Spec {
     let takes_all = |spec: &&Spec| {
@@ -170,16 +228,16 @@ fn fitting(history: &History) -> &'static Spec {
     SPECS.iter().find(takes_all).unwrap_or(&SPECS[0])
 }
 
-fn read(args: &CheckArgs) -> anyhow::Result<(String, History)> {
+fn read(args: &CheckArgs, path: &Path) -> anyhow::Result<(String, History)> {
     let format = formats::FORMATS.iter().find(|format| format.name == args.format);
-    if args.file == Path::new("-") {
+    if path == Path::new("-") {
         let source = "standard input".to_owned();
         let mut input = BufReader::with_capacity(1 << 20, io::stdin().lock());
         let history = formats::read_any(&mut input, &source, format)?;
         return Ok((source, history));
     }
-    let source = args.file.display().to_string();
-    let file = File::open(&args.file).with_context(|| format!("cannot read {source}"))?;
+    let source = path.display().to_string();
+    let file = File::open(path).with_context(|| format!("cannot read {source}"))?;
     let length = file.metadata().map_or(0, |data| data.len());
     let bar = reading_bar(args, length);
     let mut input = BufReader::with_capacity(1 << 20, bar.wrap_read(file));
@@ -217,16 +275,6 @@ fn spinner(args: &CheckArgs) -> ProgressBar {
     let spinner = ProgressBar::new_spinner();
     spinner.enable_steady_tick(Duration::from_millis(120));
     spinner
-}
-
-fn print(args: &CheckArgs, verdicts: &Verdicts<'_>) -> anyhow::Result<()> {
-    let text = if args.json {
-        format!("{}\n", verdicts::json(verdicts))
-    } else {
-        verdicts::text(verdicts, Style::of_stdout())
-    };
-    io::stdout().write_all(text.as_bytes())?;
-    Ok(())
 }
 
 fn draw(

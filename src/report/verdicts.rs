@@ -51,11 +51,7 @@ pub fn text(verdicts: &Verdicts<'_>, style: Style) -> String {
     let rungs = &verdicts.ladder.rungs;
     let width = rungs.iter().map(|r| r.model.title.chars().count()).max().unwrap_or(0);
     for rung in rungs {
-        let mark = match rung.answer {
-            Answer::Valid => style.good("✓"),
-            Answer::Violation(_) => style.bad("✗"),
-            Answer::Unknown(_) => style.warning("?"),
-        };
+        let mark = painted(&rung.answer, style);
         let title = format!("{:width$}", rung.model.title);
         out += &format!("  {mark} {}  {}\n", style.bold(&title), style.dim(&remark(rung)));
     }
@@ -70,6 +66,25 @@ pub fn text(verdicts: &Verdicts<'_>, style: Style) -> String {
         }
     }
     out
+}
+
+/// One history in one line: the verdicts that count, and its source.
+pub fn line(verdicts: &Verdicts<'_>, judges: &[&'static Model], style: Style) -> String {
+    let mark = |model: &&'static Model| {
+        let rung = verdicts.ladder.rung(model)?;
+        Some(format!("{} {}", painted(&rung.answer, style), model.title))
+    };
+    let marks: Vec<String> = judges.iter().filter_map(mark).collect();
+    format!("{}  {}\n", marks.join("  "), verdicts.source)
+}
+
+/// The mark of an answer, in its colour.
+pub fn painted(answer: &Answer, style: Style) -> String {
+    match answer {
+        Answer::Valid => style.good(mark(answer)),
+        Answer::Violation(_) => style.bad(mark(answer)),
+        Answer::Unknown(_) => style.warning(mark(answer)),
+    }
 }
 
 /// The strongest models that hold, in a sentence.

@@ -109,12 +109,7 @@ fn say<W: Write>(
     )?;
     let style = stage.style;
     for rung in &judged.ladder.rungs {
-        let mark = verdicts::mark(&rung.answer);
-        let mark = match rung.answer {
-            Answer::Valid => style.good(mark),
-            Answer::Violation(_) => style.bad(mark),
-            Answer::Unknown(_) => style.warning(mark),
-        };
+        let mark = verdicts::painted(&rung.answer, style);
         let promise = style.dim(rung.model.promise);
         stage.say(&format!("  {mark} {:<25}  {promise}", rung.model.title))?;
     }
