@@ -1,6 +1,6 @@
 //! Jepsen's EDN: one operation map a line, or all of them in one vector or list, with `;` comments.
 //!
-//! See [`super::jepsen`] for what a map means. Keys of no meaning here are ignored.
+//! See `super::jepsen` for what a map means. Keys of no meaning here are ignored.
 
 use std::io::{self, BufRead, Write};
 

@@ -1,6 +1,6 @@
 //! The JSON that elle-cli reads: Jepsen's operation maps, in one array or one behind the other.
 //!
-//! See [`super::jepsen`] for what a map means. Elle's transactions are supported where they are of one
+//! See `super::jepsen` for what a map means. Elle's transactions are supported where they are of one
 //! micro-operation. The elements of a list that is appended to become one text, each followed by a comma: a
 //! read of `[1,2]` is a read of `1,2,`, and so the append specification checks list-append as well.
 

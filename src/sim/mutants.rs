@@ -1,7 +1,7 @@
 //! Protocols that are wrong on purpose.
 //!
 //! A simulator that finds nothing proves something only if it would have found it. Each mutant breaks one rule:
-//! one of the protocol's ([`Rules`]) or one of its driver's ([`Duties`]); the simulator must find each within
+//! one of the protocol's ([`Rules`]) or one of its driver's (`Duties`); the simulator must find each within
 //! a few thousand seeds.
 
 use crate::base::{LamportClock, ReplicaId, Timestamp};

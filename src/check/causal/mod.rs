@@ -26,8 +26,8 @@
 //! | WriteHBInitRead, CyclicHB | the same two for a process' happened-before: `co` up to its last operation, and `v` before `w` where `v` is before an own read `r` that reads `w`, to a fixpoint | | | ✗ |
 //!
 //! CM is the saturation of [`super::order`]; happened-before only grows with the operation that it is
-//! taken for, so that the last one of each process suffices. CC and CCv take vector clocks ([`clocks`]) and
-//! for each read, of each process, only the last write to the key in the read's past ([`conflicts`]): what
+//! taken for, so that the last one of each process suffices. CC and CCv take vector clocks (`clocks`) and
+//! for each read, of each process, only the last write to the key in the read's past (`conflicts`): what
 //! comes before that follows by program order. That is `O(n k)` for `n` operations and `k` processes.
 //!
 //! Source: A. Bouajjani, C. Enea, R. Guerraoui, J. Hamza, *On Verifying Causal Consistency*, POPL 2017. The

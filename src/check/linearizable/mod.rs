@@ -5,8 +5,8 @@
 //! It is *local*: a history is linearizable if and only if what happened on each key is. So keys are checked
 //! one by one, on all cores. How, is chosen for each key by itself:
 //!
-//! - [`unique`]: reads and writes, no value that is read written twice: zones, `O(n log n)`.
-//! - [`wgl`]: everything else, a search that is exponential in the worst case (the question is NP-complete:
+//! - `unique`: reads and writes, no value that is read written twice: zones, `O(n log n)`.
+//! - `wgl`: everything else, a search that is exponential in the worst case (the question is NP-complete:
 //!   Gibbons and Korach, *Testing Shared Memories*, SIAM J. Comput. 1997), but only in how many operations
 //!   overlap.
 //!

@@ -10,18 +10,18 @@
 //!
 //! To be in order is to have an order to show, so cheap ways to one come first:
 //!
-//! 1. [`hint`]: the order in which the replicas delivered the writes, if they recorded it;
-//! 2. [`guess`]: the order in which the writes ended, or began;
-//! 3. [`growth`]: strings show what was appended when, and become registers;
-//! 4. [`saturate`]: what must hold in every order, to a fixpoint. A cycle refutes the history;
-//! 5. [`decide`]: the writes of each key that are still not ordered are, one pair after the other, with
+//! 1. `hint`: the order in which the replicas delivered the writes, if they recorded it;
+//! 2. `guess`: the order in which the writes ended, or began;
+//! 3. `growth`: strings show what was appended when, and become registers;
+//! 4. `saturate`: what must hold in every order, to a fixpoint. A cycle refutes the history;
+//! 5. `decide`: the writes of each key that are still not ordered are, one pair after the other, with
 //!    all that follows, and back again when that fails;
-//! 6. [`search`]: over how far each process has come, for whatever is left: values that are written
+//! 6. `search`: over how far each process has come, for whatever is left: values that are written
 //!    twice, compare-and-sets that missed.
 //!
-//! Whoever finds an order, [`verify`] checks it in full before the answer is `Valid`. A violation names
-//! operations that refute the history by themselves ([`closure`]): the cycle and what it rests on, or
-//! what [`cut`] leaves of the whole.
+//! Whoever finds an order, `verify` checks it in full before the answer is `Valid`. A violation names
+//! operations that refute the history by themselves (`closure`): the cycle and what it rests on, or
+//! what `cut` leaves of the whole.
 //!
 //! # Cost
 //!
