@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use consistency_lab::base::{Op, StoreRule, Timestamp, Value};
 use consistency_lab::protocol::Backlog;
+use consistency_lab::sim::{self, Detail, Plan, Verdict};
 use consistency_lab::storage::{self, MemDisk};
 use support::Cluster;
 
@@ -142,5 +143,19 @@ fn what_lies_behind_a_message_that_all_have_lost_is_delivered() {
     for i in 0..2 {
         assert_eq!(cluster.node(i).status().pending, 0, "replica {i}");
         assert_eq!(cluster.read(i, "x").as_deref(), Some("behind"), "replica {i}");
+    }
+}
+
+/// Plans that once made replicas disagree or wait for ever: a message that overtakes an earlier one of its
+/// origin, on its way over another replica, while the receiver becomes live.
+#[test]
+fn plans_that_have_failed_hold() {
+    for entry in std::fs::read_dir("tests/plans").expect("the folder of plans") {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read(&path).expect("a plan");
+        let plan: Plan = serde_json::from_slice(&text).expect("a plan");
+        let outcome =
+            sim::run(&plan, Detail::History, &sim::no_checker).expect("a plan that can be run");
+        assert_eq!(outcome.verdict, Verdict::Holds, "{}", path.display());
     }
 }

@@ -22,6 +22,11 @@ pub(super) struct Transfer {
 
 impl<T> Node<T> {
     pub(super) fn begin_transfer(&mut self, source: ReplicaId) {
+        if self.installing {
+            // What is being put in place will move the store; until then nothing can be built on it.
+            self.next_source = Some(source);
+            return;
+        }
         self.transfer = Some(Transfer { source, replacing: false });
         self.fetch(source, 0, 0);
     }
@@ -59,6 +64,7 @@ impl<T> Node<T> {
         } else if replacing {
             // The driver answers with `installed`, which ends the transfer.
             let step = self.finish_step();
+            self.installing = true;
             self.install_step(step);
         } else {
             self.transfer = None;
@@ -80,6 +86,11 @@ impl<T> Node<T> {
 
     /// The state that came cannot be taken.
     pub fn install_failed(&mut self, why: &str) {
+        self.installing = false;
+        if let Some(source) = self.next_source.take() {
+            self.begin_transfer(source);
+            return;
+        }
         if let Some(transfer) = self.transfer.take() {
             self.output.cut.push((transfer.source, format!("sent state that does not fit: {why}")));
             self.links[transfer.source.index()].up = false;
@@ -89,8 +100,9 @@ impl<T> Node<T> {
     /// The state that the steps in [`super::Output::log`] have built is in the file: takes it over.
     pub fn installed(&mut self, now: Now, installed: Installed) {
         self.store.install(installed);
-        // Also when the source was lost meanwhile: the store has moved, and the protocol must know.
-        self.transfer = self.transfer.filter(|t| !t.replacing);
+        // Also when the source was lost meanwhile: the store has moved, and the protocol must know. It asks
+        // again for what is still missing.
+        (self.installing, self.next_source, self.transfer) = (false, None, None);
         self.caught_up(now);
     }
 
@@ -100,6 +112,7 @@ impl<T> Node<T> {
 
     /// The source is gone. Whether the store has moved, or may have, by what came from it.
     pub(super) fn abandon_transfer(&mut self, peer: ReplicaId) -> bool {
+        self.next_source = self.next_source.filter(|source| *source != peer);
         let Some(transfer) = self.transfer.take_if(|t| t.source == peer) else { return false };
         if transfer.replacing {
             self.install_step(InstallStep::Abandon);

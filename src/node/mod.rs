@@ -107,6 +107,10 @@ pub struct Node<T> {
     waiting: VecDeque<(Timestamp, T)>,
     links: Vec<Link>,
     transfer: Option<Transfer>,
+    /// A whole state is being put in the place of the own file.
+    installing: bool,
+    /// Whom the protocol wants to fetch from when that is done.
+    next_source: Option<ReplicaId>,
     fx: Effects,
     output: Output<T>,
     show_deliveries: bool,
@@ -139,6 +143,8 @@ impl<T> Node<T> {
             finished: Duration::ZERO,
             links: vec![Link::default(); usize::from(setup.replicas)],
             transfer: None,
+            installing: false,
+            next_source: None,
             fx: Effects::new(setup.replicas),
             output: Output {
                 log: Vec::new(),

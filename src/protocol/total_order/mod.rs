@@ -40,10 +40,11 @@
 //!    holds, and nothing that an earlier life of some replica has sent can still turn up anywhere; and
 //! 2. it has fetched the deliveries it missed out of the most advanced peer's `storage.txt`.
 //!
-//! Then it is *live*, in a new incarnation. A gap that a stream still has then is final: every peer has sent
-//! what it holds, and what all have delivered is here; the missing message was lost with the unsynced bytes of
-//! all who had delivered it, and nobody was ever told of it. What lies behind is acknowledged. Its acknowledgements of an earlier life still count, and safely
-//! so: a peer that could deliver by them had delivered the message, or held it, when it said `Synced`; and
+//! Then it is *live*, in a new incarnation. A gap that its own stream still has then is final: every peer has
+//! sent what it holds, and what any has delivered is here, so the missing message was lost with the unsynced
+//! bytes of all who had it. The replica makes what lies behind follow what is left, and says so to all. Only
+//! the origin can know this: in another's stream, what is missing may still be under way. Its
+//! acknowledgements of an earlier life still count, and safely so: a peer that could deliver by them had delivered the message, or held it, when it said `Synced`; and
 //! an acknowledgement of a message that the peer did not hold then is struck off. A message is delivered
 //! only when all had acknowledged it, so the delivered messages of all replicas are prefixes of one
 //! sequence, and one surviving copy of the longest is enough. The rule 'from every peer' costs availability
@@ -89,8 +90,8 @@ pub struct TotalOrder<R: Rules = Lamport> {
     delivered: Timestamp,
     /// Messages have come since the last acknowledgement.
     unacknowledged: bool,
-    /// The replica has just become live: what is missing from a stream now is gone for good.
-    gaps_are_final: bool,
+    /// The replica has just become live: what is missing from its own stream is gone for good.
+    own_gaps_are_final: bool,
     /// When those peers that do not wait for acknowledgements are due to get them.
     ack_all_at: Option<Duration>,
 }
@@ -125,7 +126,7 @@ impl<R: Rules> TotalOrder<R> {
             position: recovered.position,
             delivered: recovered.delivered,
             unacknowledged: false,
-            gaps_are_final: false,
+            own_gaps_are_final: false,
             ack_all_at: None,
             setup,
         };
@@ -372,9 +373,10 @@ impl<R: Rules> Protocol for TotalOrder<R> {
             self.advance(fx);
         }
         if self.phase == Phase::Live {
-            if std::mem::take(&mut self.gaps_are_final) {
-                self.pending.close_all_gaps(now.since_start);
-                self.unacknowledged = true;
+            if std::mem::take(&mut self.own_gaps_are_final) {
+                for message in self.pending.close_own_gaps(self.delivered, now.since_start) {
+                    self.broadcast(&message, fx);
+                }
             }
             self.acknowledge_new(now, fx);
         }

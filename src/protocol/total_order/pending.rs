@@ -138,8 +138,15 @@ impl<R: Rules> PendingMessages<R> {
             }
             _ => stream.queue.len(),
         };
-        match stream.queue.get(at) {
-            Some(next) if next.message.ts == ts => return Ok(false),
+        match stream.queue.get_mut(at) {
+            Some(known) if known.message.ts == ts => {
+                // Its origin has found out that what it followed is gone for good.
+                if message.prev < known.message.prev {
+                    known.message.prev = message.prev;
+                    self.close_gap(origin, delivered, now);
+                }
+                return Ok(false);
+            }
             Some(next) if next.message.place() <= place => {
                 return Err(Violation::OutOfOrder { found: ts, last: next.message.ts });
             }
@@ -180,15 +187,23 @@ impl<R: Rules> PendingMessages<R> {
         }
     }
 
-    /// Counts this replica's own acknowledgement for all that is here: what is missing will never come.
-    pub(super) fn close_all_gaps(&mut self, now: Duration) {
-        for stream in &mut self.streams {
-            let behind = stream.queue.partition_point(|p| p.message.place() <= stream.received);
-            for pending in stream.queue.range_mut(behind..) {
-                stream.received = pending.message.place();
-                pending.acknowledged_by::<R>(self.me, self.me, self.replicas, now);
+    /// What is missing from the own stream is gone for good: what comes behind such a gap follows now what is
+    /// here. Gives the messages that this concerns; the others have to learn it.
+    pub(super) fn close_own_gaps(&mut self, delivered: Timestamp, now: Duration) -> Vec<Message> {
+        let me = self.me;
+        let stream = &mut self.streams[me.index()];
+        let behind = stream.queue.partition_point(|p| p.message.place() <= stream.received);
+        let mut joined = Vec::new();
+        for pending in stream.queue.range_mut(behind..) {
+            let prev = pending.message.prev;
+            if prev > stream.received && Timestamp::new(prev.time, me) > delivered {
+                pending.message.prev = stream.received;
+                joined.push(pending.message.clone());
             }
+            stream.received = pending.message.place();
+            pending.acknowledged_by::<R>(me, me, self.replicas, now);
         }
+        joined
     }
 
     /// Counts the acknowledgement of `peer` for the messages of `origin` up to `through`.

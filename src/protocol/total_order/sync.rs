@@ -122,7 +122,7 @@ impl<R: Rules> TotalOrder<R> {
     fn become_live(&mut self, fx: &mut Effects) {
         self.incarnation = self.incarnation.max(self.pending.last_place(self.me()).incarnation) + 1;
         self.phase = Phase::Live;
-        self.gaps_are_final = true;
+        self.own_gaps_are_final = true;
         fx.events.push(Event::Live(self.incarnation));
         let peers: Vec<ReplicaId> = self.open_peers().collect();
         for peer in peers {
