@@ -8,6 +8,7 @@
 
 use super::models::{SharedTrace, View};
 use super::{Answer, MODELS, Model, Problem, claimed};
+use crate::history::{Action, KeyId, OpId};
 
 /// What is known of one model.
 #[derive(Clone, Debug)]
@@ -37,12 +38,16 @@ impl Ladder {
         // The strongest, then from the weakest up.
         let order = MODELS.iter().take(1).chain(MODELS.iter().skip(1).rev());
         let mut shared = SharedTrace::default();
+        let rest = plain_keys(problem);
         for model in order.filter(|model| models.iter().any(|asked| asked.name == model.name)) {
             if decided(&rungs, model).is_some() {
                 continue;
             }
             progress(model);
-            let answer = model.check_sharing(problem, &mut shared);
+            let mut answer = model.check_sharing(problem, &mut shared);
+            if let (Answer::Unknown(_), Some(rest)) = (&answer, &rest) {
+                answer = broken_in(problem, model, rest).unwrap_or(answer);
+            }
             rungs[model.index()] = Some(Rung { model, answer, because_of: None });
         }
         let found = rungs.clone();
@@ -87,6 +92,41 @@ impl Ladder {
             return Some(rung);
         }
         self.rungs.iter().rev().filter(broken).find(|rung| !beside(rung)).or(convergence)
+    }
+}
+
+/// The operations on keys of which every operation can be judged by every checker; none where that is all
+/// keys, or no key. What is done to `*` is done to all keys.
+fn plain_keys(problem: &Problem<'_>) -> Option<Vec<OpId>> {
+    let history = problem.history;
+    let strange = |id: &OpId| {
+        let operation = history.operation(*id);
+        let plain = (problem.spec.takes)(operation.action)
+            && !matches!(operation.action, Action::Append(_) | Action::Other(_));
+        operation.matters() && !plain
+    };
+    let mut tainted: Vec<KeyId> =
+        history.ids().filter(strange).map(|id| history.operation(id).key).collect();
+    tainted.sort_unstable();
+    tainted.dedup();
+    if tainted.is_empty() || tainted.iter().any(|key| history.key(*key) == "*") {
+        return None;
+    }
+    let is_plain = |id: &OpId| tainted.binary_search(&history.operation(*id).key).is_err();
+    let plain: Vec<OpId> = history.ids().filter(is_plain).collect();
+    (!plain.is_empty()).then_some(plain)
+}
+
+/// A violation among these operations, which are all those of some keys. What breaks a model there breaks
+/// it in the whole; that it holds there says nothing of the whole.
+fn broken_in(problem: &Problem<'_>, model: &Model, operations: &[OpId]) -> Option<Answer> {
+    let history = problem.history.restricted(operations);
+    let part = Problem { history: &history, ..*problem };
+    match model.check(&part) {
+        Answer::Violation(core) => {
+            Some(Answer::Violation(core.into_iter().map(|id| operations[id.index()]).collect()))
+        }
+        _ => None,
     }
 }
 

@@ -13,12 +13,12 @@ use hashbrown::{HashMap, HashSet};
 
 use super::reads_from::{observed, wrote};
 use super::{Answer, Model, Problem};
-use crate::history::{Action, History, KeyId, OpId, ValueId};
+use crate::history::{Action, History, KeyId, OpId, Outcome, ValueId};
 
 /// The operations of `core` that are left when none can be left out any more.
 ///
-/// When the budget is spent on the way, what has been reached by then is given.
-pub fn minimal(problem: &Problem<'_>, model: &Model, core: &[OpId]) -> Vec<OpId> {
+/// When the budget is spent on the way, what has been reached by then is given, and `false`.
+pub fn minimal(problem: &Problem<'_>, model: &Model, core: &[OpId]) -> (Vec<OpId>, bool) {
     let history = problem.history.restricted(core);
     let problem = Problem { history: &history, ..*problem };
     let thin_air = has_thin_air(&problem);
@@ -43,7 +43,8 @@ pub fn minimal(problem: &Problem<'_>, model: &Model, core: &[OpId]) -> Vec<OpId>
             }
         }
         if problem.budget.is_spent() || (chunk == 1 && kept.len() == before) {
-            return kept.into_iter().map(|id| core[id.index()]).collect();
+            let minimal = chunk == 1 && kept.len() == before && !problem.budget.is_spent();
+            return (kept.into_iter().map(|id| core[id.index()]).collect(), minimal);
         }
         chunk = (chunk / 2).max(1);
     }
@@ -64,7 +65,7 @@ fn without(history: &History, kept: &[OpId], gone: std::ops::Range<usize>) -> Ve
     loop {
         let has = written(history, &rest);
         let orphan = |id: &OpId| {
-            let Some(value) = observed(history, *id) else { return false };
+            let Some(value) = needed(history, *id) else { return false };
             let key = history.operation(*id).key;
             (had.contains(&(key, value)) && !has.contains(&(key, value)))
                 || gone_ops.iter().any(|gone| shows(history, *id, *gone))
@@ -75,6 +76,15 @@ fn without(history: &History, kept: &[OpId], gone: std::ops::Range<usize>) -> Ve
         }
         rest.retain(|id| !orphans.contains(id));
         gone_ops = orphans;
+    }
+}
+
+/// The value that an operation has to find in order to do what it did, or may have done.
+fn needed(history: &History, id: OpId) -> Option<ValueId> {
+    let operation = history.operation(id);
+    match (operation.action, operation.outcome) {
+        (Action::Cas { from, .. }, Outcome::Unknown) => Some(from),
+        _ => observed(history, id),
     }
 }
 

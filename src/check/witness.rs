@@ -23,27 +23,40 @@ pub struct Witness {
 impl Witness {
     /// The witness that `core` contains. It violates the model, as [`Answer::Violation`] says.
     pub fn find(problem: &Problem<'_>, model: &Model, core: &[OpId]) -> Self {
-        let operations = shrink::minimal(problem, model, core);
+        let (operations, minimal) = shrink::minimal(problem, model, core);
         let history = problem.history.restricted(&operations);
         let small = Problem { history: &history, ..*problem };
-        let (culprit, expected) = culprit(&small, model);
-        let why = why(&small, model, culprit);
+        let (culprit, mut expected) = culprit(&small, model);
+        if let Some(id) = culprit
+            && history.operations.len() < problem.history.operations.len()
+        {
+            expected = confirmed(problem, model, operations[id.index()], expected);
+        }
+        let expected =
+            expected.into_iter().map(|value| shown(problem.history.value(value))).collect();
+        let mut why = why(&small, model, culprit);
+        if !minimal {
+            why.push("(The budget was spent before this was as small as it can be.)".to_owned());
+        }
         let culprit = culprit.map(|id| operations[id.index()]);
         Self { operations, culprit, expected, why }
     }
 }
 
 /// The read to blame, and what would have been right: the last one whose answer, alone, can be mended.
-fn culprit(problem: &Problem<'_>, model: &Model) -> (Option<OpId>, Vec<String>) {
+fn culprit(problem: &Problem<'_>, model: &Model) -> (Option<OpId>, Vec<ValueId>) {
     let history = problem.history;
+    if history.operations.iter().any(|op| matches!(op.action, Action::Append(_))) {
+        // Reads of strings that appends make: which answer is right is not one of the written values.
+        return (None, Vec::new());
+    }
     let mut reads: Vec<OpId> =
         history.ids().filter(|id| observed(history, *id).is_some()).collect();
     reads.sort_by_key(|id| history.operation(*id).invoked);
     for read in reads.iter().rev() {
-        let expected: Vec<String> = candidates(problem, *read)
+        let expected: Vec<ValueId> = candidates(problem, *read)
             .into_iter()
             .filter(|value| holds_with(problem, model, *read, *value))
-            .map(|value| history.value(value).to_owned())
             .collect();
         if !expected.is_empty() {
             return (Some(*read), expected);
@@ -51,6 +64,28 @@ fn culprit(problem: &Problem<'_>, model: &Model) -> (Option<OpId>, Vec<String>) 
     }
     (reads.last().copied(), Vec::new())
 }
+
+/// In histories of up to so many operations, what would have been right is looked for in the whole.
+const CONFIRMED_UP_TO: usize = 2_000;
+
+/// What the whole history allows in place of a wrong answer: the witness alone may allow more, because what
+/// it does not need was left out. Nothing where the whole has other faults, or is large.
+fn confirmed(
+    problem: &Problem<'_>,
+    model: &Model,
+    read: OpId,
+    expected: Vec<ValueId>,
+) -> Vec<ValueId> {
+    if problem.history.operations.len() > CONFIRMED_UP_TO {
+        // A value that is right in the excerpt may be wrong in the whole only if a newer one was left out.
+        return if expected.contains(&ValueId::NIL) { Vec::new() } else { expected };
+    }
+    let holds = |value: &ValueId| holds_with(problem, model, read, *value);
+    candidates(problem, read).into_iter().filter(holds).take(MOST_EXPECTED).collect()
+}
+
+/// More answers than this that would have been right are not listed.
+const MOST_EXPECTED: usize = 6;
 
 /// The values that a read could have returned: the initial one and all that were written to its key. (What
 /// appends make is not among them.)
@@ -126,11 +161,26 @@ fn thin_air(problem: &Problem<'_>) -> Option<OpId> {
     })
 }
 
+/// The longest text of a name or a value that is shown whole, in characters.
+const LONGEST_SHOWN: usize = 40;
+
+/// A name or a value for a terminal: cut where it is long, and without characters that control anything.
+pub fn shown(text: &str) -> String {
+    let mut out = String::new();
+    for letter in text.chars().take(LONGEST_SHOWN) {
+        if letter.is_control() { out.extend(letter.escape_default()) } else { out.push(letter) }
+    }
+    if text.chars().nth(LONGEST_SHOWN).is_some() {
+        out += &format!("… ({} bytes)", text.len());
+    }
+    out
+}
+
 /// An operation in words: `writes x = 1`, `reads x = nil`.
 pub fn describe(history: &History, operation: &Operation) -> String {
-    let key = history.key(operation.key);
-    let text = |value| history.value(value);
-    let key = if key.is_empty() { "the register" } else { key };
+    let key = shown(history.key(operation.key));
+    let text = |value| shown(history.value(value));
+    let key = if key.is_empty() { "the register" } else { &key };
     match operation.action {
         Action::Read(value) if operation.outcome == Outcome::Ok => {
             format!("reads {key} = {}", text(value))

@@ -6,6 +6,7 @@ use std::{
     io::{self, BufRead, BufReader, IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -26,6 +27,9 @@ use crate::{
 /// The exit code where the budget was spent before there was a verdict.
 const UNDECIDED: u8 = 2;
 
+/// How long a witness may be made smaller, beside the budget of the checkers.
+const SHRINKING: Duration = Duration::from_secs(20);
+
 /// Check which consistency models a recorded history keeps, with a witness against the first it does not.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -37,7 +41,8 @@ const UNDECIDED: u8 = 2;
   zcat big.jsonl.gz | lab check - --json
 
 Exit codes: 0 the model holds, 1 it is violated, 2 not decided (see --budget), 64 wrong usage or not a
-history. With --model all it is the verdict on the model that the file claims, or on linearizable.")]
+history, 74 the system refused. With --model all it is the verdict on the model that the file claims, or on
+linearizable.")]
 pub struct CheckArgs {
     /// The history; `-` for standard input. Of several files each gets one line.
     #[arg(value_name = "FILE", required = true)]
@@ -115,6 +120,12 @@ pub fn run(args: &CheckArgs, arguments: &[OsString]) -> anyhow::Result<ExitCode>
         let message = "expected one FILE with --html: it draws one history";
         return Ok(usage::wrong_usage::<super::Lab>(message, arguments));
     }
+    if let Some(page) = &args.html
+        && (page == Path::new("-") || args.files.contains(page))
+    {
+        let message = "expected another file than the history itself, or `-`, for --html";
+        return Ok(usage::wrong_usage::<super::Lab>(message, arguments));
+    }
     let mut worst = End::Holds;
     let (mut reading, mut checking) = (Duration::ZERO, Duration::ZERO);
     for path in &args.files {
@@ -172,7 +183,11 @@ fn check(args: &CheckArgs, path: &Path) -> anyhow::Result<Checked> {
     let problem = Problem { history: &history, spec, initial, budget };
     let (models, judges) = asked(&args.model, history.claim.as_deref());
     let progress = spinner(args);
-    let judged = Judged::of(&problem, &models, &|doing| progress.set_message(doing.to_owned()));
+    let shrinking = OnceLock::new();
+    let impatient = || shrinking.get_or_init(Instant::now).elapsed() >= SHRINKING;
+    let judged = Judged::of(&problem, &models, Budget::new(&impatient), &|doing| {
+        progress.set_message(doing.to_owned());
+    });
     progress.finish_and_clear();
     Ok(Checked { source, history, judged, judges, reading, checking: begun.elapsed() })
 }

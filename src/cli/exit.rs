@@ -5,6 +5,21 @@ use std::{
     process::ExitCode,
 };
 
+/// The exit code of what the system refused (`EX_IOERR` of sysexits.h), of commands whose exit code 1 is
+/// a verdict.
+pub const IO_ERROR: u8 = 74;
+
+/// Like [`finish`], for a command whose exit code 1 is a verdict: an error of the system is none.
+pub fn finish_verdict(program: &str, result: anyhow::Result<ExitCode>) -> ExitCode {
+    match result {
+        Err(error) if !is_closed_pipe(&error) => {
+            let _ = writeln!(io::stderr(), "{program}: error: {}", one_line(&error));
+            ExitCode::from(IO_ERROR)
+        }
+        other => finish(program, other),
+    }
+}
+
 /// Turns a command's result into the exit code. A closed pipe ends a command quietly: whoever closed
 /// it (`| head -1`) has what they wanted. Any other error is printed with its causes, exit code 1.
 pub fn finish(program: &str, result: anyhow::Result<ExitCode>) -> ExitCode {

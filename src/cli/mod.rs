@@ -66,8 +66,12 @@ pub fn lab(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(LabCommand::Demo(args)) => demo::run(&args, &arguments),
         Some(LabCommand::Client(args)) => return client::run(&args, &arguments),
         Some(LabCommand::Bench(args)) => bench::run(&args, &arguments),
-        Some(LabCommand::Check(args)) => check::run(&args, &arguments),
-        Some(LabCommand::Sim(args)) => sim::run(&args, &arguments),
+        Some(LabCommand::Check(args)) => {
+            return exit::finish_verdict("lab", check::run(&args, &arguments));
+        }
+        Some(LabCommand::Sim(args)) => {
+            return exit::finish_verdict("lab", sim::run(&args, &arguments));
+        }
         Some(LabCommand::Draw(args)) => draw::run(&args),
         Some(LabCommand::Completions(args)) => generate::completions(&args, &mut Lab::command()),
         Some(LabCommand::Man(args)) => generate::man(&args, Lab::command()),

@@ -34,6 +34,9 @@ const SHRINK_RUNS: u64 = 20_000;
 /// How many states of a small scope are explored at the most.
 const MOST_STATES: usize = 20_000_000;
 
+/// No range of seeds ends behind this, so that counting never wraps.
+const LAST_SEED: u64 = 1 << 63;
+
 /// How many failing seeds `--keep-going` lists.
 const LISTED: usize = 20;
 
@@ -49,7 +52,7 @@ const LISTED: usize = 20;
   lab sim --exhaustive                                 # small scopes, every interleaving
 
 The same arguments give the same bytes in history.jsonl and trace.jsonl, on any machine.
-Exit codes: 0 all seeds hold, 1 a violation, 2 not decided, 64 wrong usage.")]
+Exit codes: 0 all seeds hold, 1 a violation, 2 not decided, 64 wrong usage, 74 the system refused.")]
 pub struct SimArgs {
     /// The consistency mode.
     #[arg(long, value_name = "MODE", required_unless_present_any = ["plan", "list_mutants", "exhaustive"])]
@@ -61,7 +64,9 @@ pub struct SimArgs {
     #[arg(long, value_name = "A..B", value_parser = seeds, conflicts_with = "plan")]
     seeds: Option<Range<u64>>,
     /// A plan that was saved, instead of one from a seed.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "consistency", "mutant", "replicas", "clients", "ops", "keys", "faults",
+    ])]
     plan: Option<PathBuf>,
     /// How many replicas.
     #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u16).range(1..=16))]
@@ -105,8 +110,11 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
     let parsed =
         text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
     match parsed {
-        Some(range) if range.start < range.end => Ok(range),
-        _ => Err("expected two numbers, the first one smaller, such as 0..10000".to_owned()),
+        Some(range) if range.start < range.end && range.end <= LAST_SEED => Ok(range),
+        _ => {
+            Err("expected two numbers up to 2^63, the first one smaller, such as 0..10000"
+                .to_owned())
+        }
     }
 }
 

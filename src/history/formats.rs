@@ -195,6 +195,11 @@ impl<'a> Head<'a> {
         if rest.starts_with('[') {
             return Json::Elle;
         }
+        // Its header may be longer than what is looked at here; it begins with its own name.
+        let name = inner.trim_start_matches('{').trim_start();
+        if name.strip_prefix("\"history\"").is_some_and(|rest| rest.trim_start().starts_with(':')) {
+            return Json::Own;
+        }
         match serde_json::from_str(self.first()) {
             Ok(Value::Object(line)) if line.contains_key("history") => Json::Own,
             Ok(Value::Object(line)) => match line.get("type").and_then(Value::as_str) {

@@ -4,8 +4,8 @@
 use std::io::{self, Write};
 
 use crate::check::ladder::Ladder;
-use crate::check::witness::{Witness, describe};
-use crate::check::{Answer, Model, Problem, convergent, staleness};
+use crate::check::witness::{Witness, describe, shown};
+use crate::check::{Answer, Budget, Model, Problem, convergent, staleness};
 use crate::history::{Clock, History};
 use crate::report::verdicts::{self, Verdicts};
 use crate::view::{self, Mark, Page, VerdictLine};
@@ -22,8 +22,14 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// Judges a history by these models. `progress` is told what is being done.
-    pub fn of(problem: &Problem<'_>, models: &[&'static Model], progress: &dyn Fn(&str)) -> Self {
+    /// Judges a history by these models; a witness is made small within a budget of its own. `progress` is
+    /// told what is being done.
+    pub fn of(
+        problem: &Problem<'_>,
+        models: &[&'static Model],
+        patience: Budget<'_>,
+        progress: &dyn Fn(&str),
+    ) -> Self {
         let ladder = Ladder::climb(problem, models, &|model| {
             progress(&format!("checking whether it is {}", model.title));
         });
@@ -31,7 +37,8 @@ impl Judged {
         let witness = ladder.first_broken(claim).and_then(|rung| match &rung.answer {
             Answer::Violation(core) => {
                 progress(&format!("finding out why it is not {}", rung.model.title));
-                Some((rung.model, Witness::find(problem, rung.model, core)))
+                let problem = Problem { budget: patience, ..*problem };
+                Some((rung.model, Witness::find(&problem, rung.model, core)))
             }
             _ => None,
         });
@@ -73,7 +80,7 @@ impl Judged {
             story.push(format!("Witness against {} (1 → 2: 1 has to come before 2).", model.title));
             for (n, id) in witness.operations.iter().enumerate() {
                 let operation = history.operation(*id);
-                let process = history.process(operation.process);
+                let process = shown(history.process(operation.process));
                 let wrong = if witness.culprit == Some(*id) { "  ← this read" } else { "" };
                 let what = describe(history, operation);
                 story.push(format!("{}: {process} {what}{wrong}", n + 1));

@@ -8,6 +8,7 @@
 //! Columns are the order of invocations and completions, not time: what ends before another begins is drawn
 //! before it, and nothing more is said. An operation of unknown outcome has no end.
 
+use crate::check::witness::shown;
 use crate::history::{Action, History, NEVER, OpId, Operation, Outcome};
 
 /// The operations as lanes, one line a process, without a newline at the end.
@@ -23,13 +24,14 @@ pub fn lanes(history: &History, operations: &[OpId]) -> String {
     }
     // The order in which the history first names them, so that lanes do not depend on what is drawn.
     processes.sort_by_key(|name| history.processes.find(name));
-    let width = processes.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let width = processes.iter().map(|name| shown(name).chars().count()).max().unwrap_or(0);
     let lane = |process: &&str| {
         let mut cells = vec![' '; end];
         for bar in bars.iter().filter(|bar| bar.process == *process) {
             bar.draw(&mut cells);
         }
         let line: String = cells.into_iter().collect();
+        let process = shown(process);
         format!("{process:width$}  {}", line.trim_end())
     };
     processes.iter().map(lane).collect::<Vec<_>>().join("\n")
@@ -97,8 +99,8 @@ fn bars<'a>(history: &'a History, operations: &[OpId]) -> Vec<Bar<'a>> {
 
 /// `x ← 1` for a write, `x → 1` for a read.
 pub fn short(history: &History, operation: &Operation) -> String {
-    let key = history.key(operation.key);
-    let text = |value| history.value(value);
+    let key = shown(history.key(operation.key));
+    let text = |value| shown(history.value(value));
     match operation.action {
         Action::Read(value) if operation.outcome == Outcome::Ok => {
             format!("{key} → {}", text(value))

@@ -6,7 +6,7 @@ use super::lanes::lanes;
 use super::style::Style;
 use crate::check::ladder::{Ladder, Rung};
 use crate::check::witness::{self, Witness};
-use crate::check::{Answer, Model};
+use crate::check::{Answer, Model, claimed};
 use crate::history::{Clock, History, OpId};
 
 /// What was found about one history.
@@ -108,7 +108,8 @@ fn summary(verdicts: &Verdicts<'_>) -> String {
         count(history.keys.len(), "key"),
     ];
     if let Some(claim) = &history.claim {
-        parts.push(format!("claims to be {claim}"));
+        let known = if claimed(claim).is_empty() { ", which is no model here" } else { "" };
+        parts.push(format!("claims to be {}{known}", witness::shown(claim)));
     }
     format!("{}: {}", verdicts.source, parts.join(", "))
 }
@@ -120,7 +121,9 @@ fn count(n: usize, what: &str) -> String {
 /// The witness: the operations as a table, the read that is wrong, what would have been right, and why.
 pub fn witness_text(history: &History, model: &Model, witness: &Witness, style: Style) -> String {
     let title = style.bold(&format!("Witness against {}", model.title));
-    let mut out = format!("{title} {}\n\n", style.dim("(1 → 2: 1 has to come before 2)"));
+    let arrows = witness.why.iter().any(|line| line.contains('→'));
+    let legend = if arrows { " (1 → 2: 1 has to come before 2)" } else { "" };
+    let mut out = format!("{title}{}\n\n", style.dim(legend));
     let rows: Vec<[String; 4]> = witness.operations.iter().map(|id| row(history, *id)).collect();
     let width = |column: usize| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0);
     let widths = [width(0), width(1), width(2), width(3)];
@@ -170,7 +173,7 @@ fn row(history: &History, id: OpId) -> [String; 4] {
         Clock::ProcessOrder => String::new(),
         _ => witness::interval(history, operation),
     };
-    let process = history.process(operation.process).to_owned();
+    let process = witness::shown(history.process(operation.process));
     [process, witness::describe(history, operation), replica, when]
 }
 

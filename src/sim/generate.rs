@@ -54,7 +54,7 @@ impl Plan {
             chunk: shape.between(100, 2000) as usize,
             write_timeout: shape.between(50, 1000) * MS,
             client_timeout: shape.between(100, 2000) * MS,
-            settle: 20_000 * MS,
+            settle: (20_000 + 100 * config.operations as u64) * MS,
             client_delay: Delay { base: MS / 20, jitter: MS / 20, shape: Shape::Exponential },
             links,
             faults: planned(seed, config, faults, last),

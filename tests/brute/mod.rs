@@ -300,10 +300,10 @@ pub fn without(history: &History, gone: OpId) -> Vec<OpId> {
         (Action::Write(value) | Action::Cas { to: value, .. }, _) => Some(value),
         _ => None,
     };
+    // What it has to find; a compare-and-set of unknown outcome does something only where it finds it.
     let found = |id: &OpId| match operation(id) {
-        (Action::Read(found) | Action::Cas { from: found, swapped: true, .. }, Outcome::Ok) => {
-            Some(found)
-        }
+        (Action::Read(found) | Action::Cas { from: found, swapped: true, .. }, Outcome::Ok)
+        | (Action::Cas { from: found, .. }, Outcome::Unknown) => Some(found),
         _ => None,
     };
     let key = |id: &OpId| history.operation(*id).key;

@@ -173,16 +173,13 @@ impl Demo {
             .map_err(|source| FolderError::Io { path: path.clone(), source })?;
         stage.heading("Pictures and figures")?;
         let mut file = |path: PathBuf, what: &str| {
-            let name = stage.style.accent(&format!("{:<34}", path.display()));
+            let name = stage.style.accent(&format!("{:<38}", path.display()));
             stage.say(&format!("  {name} {what}"))
         };
         file(path, "both modes as a space-time diagram")?;
         file(self.out.join("performance.svg"), "their latencies by percentile")?;
         for folder in recorded {
-            file(
-                folder.join("timeline.html"),
-                "what was recorded, with its witness, for a browser",
-            )?;
+            file(folder.join("timeline.html"), "what was recorded, and its witness")?;
         }
         for mode in compared_modes() {
             file(report::pairs_folder(&self.out, mode.name).join(""), "figures and histograms")?;

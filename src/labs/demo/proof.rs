@@ -64,7 +64,7 @@ pub(super) fn show<W: Write>(
         initial: ValueId::NIL,
         budget: Budget::unlimited(),
     };
-    let judged = Judged::of(&problem, &MODELS.iter().collect::<Vec<_>>(), &|_| ());
+    let judged = Judged::of(&problem, &MODELS.iter().collect::<Vec<_>>(), problem.budget, &|_| ());
     say(mode, &history, &judged, stage)?;
     let holds = model(claim).and_then(|model| judged.ladder.rung(model)).map(|rung| &rung.answer);
     if holds != Some(&Answer::Valid) {
@@ -104,14 +104,13 @@ fn say<W: Write>(
     stage: &mut Stage<'_, W>,
 ) -> Result<(), DemoError> {
     stage.say(
-        "\nOnce more with clients A at replica 0 and B at replica 1, recorded and checked against the\n\
-         ladder of consistency models, strongest first:\n",
+        "\nOnce more with clients A at replica 0 and B at replica 1, recorded, and checked\n\
+         against the ladder of consistency models (docs/models.md), strongest first:\n",
     )?;
     let style = stage.style;
     for rung in &judged.ladder.rungs {
         let mark = verdicts::painted(&rung.answer, style);
-        let promise = style.dim(rung.model.promise);
-        stage.say(&format!("  {mark} {:<25}  {promise}", rung.model.title))?;
+        stage.say(&format!("  {mark} {}", rung.model.title))?;
     }
     match &judged.witness {
         Some((model, witness)) => {
