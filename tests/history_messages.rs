@@ -249,3 +249,11 @@ fn the_small_histories_are_recognised_and_read() {
         }
     }
 }
+
+#[test]
+fn a_read_that_does_not_say_what_it_found_says_nothing() {
+    let text = "{\"type\":\"invoke\",\"process\":\"a\",\"f\":\"read\",\"key\":\"x\"}\n\
+                {\"type\":\"ok\",\"process\":\"a\"}";
+    let history = formats::read_any(&mut text.as_bytes(), "f", None).expect("a history");
+    assert!(!history.operations[0].matters());
+}

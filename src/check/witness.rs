@@ -92,7 +92,12 @@ const MOST_EXPECTED: usize = 6;
 fn candidates(problem: &Problem<'_>, read: OpId) -> Vec<ValueId> {
     let history = problem.history;
     let key = history.operation(read).key;
-    let written = history.ids().filter(|id| history.operation(*id).key == key);
+    // What was written only afterwards would not be the answer that anybody expects.
+    let asked = history.operation(read);
+    let in_time = |id: &OpId| {
+        history.clock == Clock::ProcessOrder || history.operation(*id).invoked < asked.completed
+    };
+    let written = history.ids().filter(|id| history.operation(*id).key == key).filter(in_time);
     let mut values = vec![problem.initial(key)];
     for value in written.filter_map(|id| wrote(history, id)) {
         if !values.contains(&value) {

@@ -266,6 +266,11 @@ impl Reader {
             }
             What::End { outcome, told } => {
                 agree::check(&self.builder, process, told, &place)?;
+                let open = self.builder.open(process);
+                let read = open.is_some_and(|open| matches!(open.action, Action::Read(_)));
+                // A read that does not say what it found says nothing.
+                let silent = read && outcome == Outcome::Ok && told == Told::Nothing;
+                let outcome = if silent { Outcome::Unknown } else { outcome };
                 self.builder.end(process, outcome, told, at)
             }
         };
