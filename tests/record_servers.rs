@@ -125,9 +125,10 @@ fn what_clients_ask_and_are_told_is_in_the_file() {
             of.map(|d| (d.key, d.value)).collect()
         })
         .collect();
-    assert!(orders[0].len() >= 7);
+    // The last writes were answered by replica 2; the others may have less when they are stopped.
+    assert!(orders[2].len() >= 7);
     for order in &orders {
-        assert!(orders[0].starts_with(order), "one order, of which the others may have less");
+        assert!(orders[2].starts_with(order), "one order, of which the others may have less");
     }
 }
 
