@@ -27,6 +27,16 @@ fn cluster(mode: &str) -> Cluster {
     cluster
 }
 
+/// Goes on until a replica has a part of the state that it fetches.
+fn fetch_a_part(cluster: &mut Cluster, i: usize) {
+    while cluster.node(i).store().position() == 0 {
+        for (from, to) in cluster.busy() {
+            cluster.step(from, to);
+        }
+    }
+    assert!(!cluster.node(i).status().live, "the state takes several chunks");
+}
+
 /// Found as a cluster that never delivered again: later writes were noted with a gap before them.
 #[test]
 fn an_own_message_that_comes_back_is_noted_again() {
@@ -53,12 +63,7 @@ fn a_replica_that_dies_while_it_fetches_a_state_does_not_show_a_part_of_it() {
     cluster.wipe(2);
     cluster.start(2);
     cluster.link_all();
-    while cluster.node(2).store().position() == 0 {
-        for (from, to) in cluster.busy() {
-            cluster.step(from, to);
-        }
-    }
-    assert!(!cluster.node(2).status().live, "the state takes several chunks");
+    fetch_a_part(&mut cluster, 2);
     cluster.kill(2);
     cluster.start(2);
     assert!(cluster.node(2).store().position() > 0 && !cluster.node(2).readable());
@@ -97,12 +102,7 @@ fn what_came_before_the_source_of_a_state_died_is_not_delivered_again() {
     cluster.lose_power(1, 0);
     cluster.start(1);
     cluster.link_all();
-    while cluster.node(1).store().position() == 0 {
-        for (from, to) in cluster.busy() {
-            cluster.step(from, to);
-        }
-    }
-    assert!(!cluster.node(1).status().live, "the state takes several chunks");
+    fetch_a_part(&mut cluster, 1);
     let taken = cluster.node(1).store().position();
     cluster.lose_power(0, 0);
     cluster.start(0);

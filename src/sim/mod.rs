@@ -65,24 +65,13 @@ pub struct Outcome {
     pub virtual_time: u64,
 }
 
-/// The model of [`crate::check`] that a mode claims.
-pub fn claim(mode: &str) -> Option<&'static str> {
-    match mode {
-        "eventual" => Some("convergent"),
-        "causal" => Some("causal"),
-        "sequential" => Some("sequential"),
-        "linearizable" => Some("linearizable"),
-        _ => None,
-    }
-}
-
 /// Runs a plan.
 ///
 /// # Errors
 /// A plan that cannot be run, because it says something impossible.
 pub fn run(plan: &Plan, detail: Detail, checker: &Checker<'_>) -> Result<Outcome, PlanError> {
     let resolved = plan.check()?;
-    let recorder = Recorder::new(detail, claim(&plan.mode));
+    let recorder = Recorder::new(detail, Some(&plan.mode));
     let mut world = World::new(plan, resolved, recorder);
     world.run();
     let World { recorder, broken, events, now, healed_at, .. } = world;
