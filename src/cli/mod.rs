@@ -7,11 +7,13 @@ pub mod bench;
 pub mod check;
 pub mod client;
 mod client_history;
+pub mod cluster;
 pub mod demo;
 pub mod draw;
 pub mod exit;
 mod generate;
 pub mod servers;
+pub mod shard;
 pub mod sim;
 pub mod usage;
 
@@ -46,6 +48,8 @@ enum LabCommand {
     Bench(bench::BenchArgs),
     Check(check::CheckArgs),
     Sim(sim::SimArgs),
+    Shard(shard::ShardArgs),
+    Cluster(cluster::ClusterArgs),
     Draw(draw::DrawArgs),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
@@ -72,6 +76,8 @@ pub fn lab(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(LabCommand::Sim(args)) => {
             return exit::finish_verdict("lab", sim::run(&args, &arguments));
         }
+        Some(LabCommand::Shard(args)) => shard::run(&args, &arguments),
+        Some(LabCommand::Cluster(args)) => cluster::run(&args, &arguments),
         Some(LabCommand::Draw(args)) => draw::run(&args),
         Some(LabCommand::Completions(args)) => generate::completions(&args, &mut Lab::command()),
         Some(LabCommand::Man(args)) => generate::man(&args, Lab::command()),

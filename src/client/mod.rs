@@ -18,6 +18,7 @@
 
 mod connection;
 mod error;
+pub mod routing;
 mod session;
 mod words;
 

@@ -1,9 +1,12 @@
 //! The labs: what each starts, in one file or folder a lab.
 
+pub mod cluster;
 pub mod demo;
 pub mod judge;
 pub mod picture;
+pub mod processes;
 pub mod replicas;
+pub mod shard;
 pub mod simulation;
 pub mod trace;
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tracing::{debug, info, warn};
 
-use super::ports::{self, accept_loop};
+use super::ports::{self, Owner, accept_loop};
 use super::replica::Replica;
 use super::sync::lock;
 use crate::base::ReplicaId;
@@ -68,7 +68,7 @@ enum LinkError {
 pub(super) fn listen(replica: &Arc<Replica>, listener: &TcpListener) {
     let greeting = Arc::new(AtomicUsize::new(0));
     let said = Arc::new(Said::default());
-    accept_loop(replica, listener, "broadcast port", |stream| {
+    accept_loop(&**replica, listener, "broadcast port", |stream| {
         if greeting.load(Ordering::Relaxed) >= MAX_GREETING {
             return;
         }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
+use super::ports::Owner;
 use super::replica::Replica;
 use super::slot::Ticket;
 use super::sync::{lock, wait_for};

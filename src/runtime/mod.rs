@@ -6,21 +6,24 @@
 //! they share the node.
 
 mod broadcast_port;
+mod budget;
 mod client_port;
 mod disk;
+pub mod line_server;
 mod link;
 mod ports;
 mod recorder;
 mod recording;
 mod replica;
 mod session;
+mod sessions;
 mod slot;
 mod stats;
 mod sync;
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -37,6 +40,7 @@ use crate::protocol::{Backlog, Mode, Recovered, Setup};
 use crate::storage::StorageError;
 use crate::wire::Failure;
 use crate::wire::peer::Message;
+use ports::Owner;
 use replica::{Clock, Replica};
 use slot::Slot;
 
@@ -464,8 +468,7 @@ fn stop_all(running: Vec<Running>) {
         r.replica.stop.store(true, Ordering::Release);
         r.replica.wake_all();
         for port in [r.clients, r.broadcast] {
-            // Ends the wait in `accept`; if it fails, nothing waits there any more.
-            let _ = TcpStream::connect_timeout(&reachable(port), Duration::from_millis(200));
+            ports::wake(port);
         }
     }
     let deadline = Instant::now() + Duration::from_millis(500);
@@ -477,17 +480,6 @@ fn stop_all(running: Vec<Running>) {
         }
         r.replica.disk.close();
     }
-}
-
-/// An address to reach a listener by: one that listens everywhere is reached over loopback.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
 }
 
 /// A store that has been opened, and what goes with it.

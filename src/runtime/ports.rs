@@ -1,12 +1,10 @@
 //! What both ports share: listening, accepting until told to stop, and dialing.
 
 use std::io::{self, ErrorKind};
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use tracing::warn;
-
-use super::replica::Replica;
 
 /// How long to leave a system alone that has no more sockets or memory.
 const BREATHER: Duration = Duration::from_millis(100);
@@ -46,9 +44,19 @@ pub(super) fn connect(address: &str, timeout: Duration) -> io::Result<TcpStream>
     Err(last)
 }
 
-/// Accepts connections until the replica stops (which connects once itself, to end the waiting).
+/// Whose port it is.
+pub(super) trait Owner {
+    /// What to call it in messages.
+    fn name(&self) -> String;
+    /// Whether it stops.
+    fn stopping(&self) -> bool;
+    /// Pauses the calling thread, not longer than until the owner stops.
+    fn pause(&self, time: Duration);
+}
+
+/// Accepts connections until the owner stops (which connects once itself, to end the waiting).
 pub(super) fn accept_loop(
-    replica: &Replica,
+    owner: &impl Owner,
     listener: &TcpListener,
     what: &str,
     mut handle: impl FnMut(TcpStream),
@@ -56,7 +64,7 @@ pub(super) fn accept_loop(
     let mut complained = false;
     loop {
         let accepted = listener.accept();
-        if replica.stopping() {
+        if owner.stopping() {
             return;
         }
         match accepted {
@@ -72,11 +80,27 @@ pub(super) fn accept_loop(
                 ) => {}
             Err(error) => {
                 if !complained {
-                    warn!("replica {}: the {what} cannot accept: {error}", replica.id);
+                    warn!("{}: the {what} cannot accept: {error}", owner.name());
                     complained = true;
                 }
-                replica.pause(BREATHER);
+                owner.pause(BREATHER);
             }
         }
     }
+}
+
+/// Ends the wait in [`accept_loop`]; if it fails, nothing waits there any more.
+pub(super) fn wake(port: SocketAddr) {
+    let _ = TcpStream::connect_timeout(&reachable(port), Duration::from_millis(200));
+}
+
+/// An address to reach a listener by: one that listens everywhere is reached over loopback.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }

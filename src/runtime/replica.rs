@@ -15,14 +15,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::Sender;
 use tracing::{error, info, warn};
 
-use super::client_port::Sessions;
+use super::budget::Budget;
 use super::disk::Disk;
 use super::link::Link;
+use super::ports::Owner;
 use super::recorder::Track;
 use super::recording;
-use super::session::Budget;
+use super::sessions::Sessions;
 use super::slot::{Slot, Ticket};
-use super::sync::{lock, wait_for};
+use super::sync::{lock, pause, wait_for};
 use super::{Notice, Settings};
 use crate::base::{Now, Op, Outcome, ReplicaId};
 use crate::node::{LogWrite, Node};
@@ -73,6 +74,20 @@ pub(super) struct Replica {
     failed: AtomicBool,
     /// Where deliveries are recorded.
     deliveries: Option<Track>,
+}
+
+impl Owner for Replica {
+    fn name(&self) -> String {
+        format!("replica {}", self.id)
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    fn pause(&self, time: Duration) {
+        pause(&self.paused, &self.stopped, time, || self.stopping());
+    }
 }
 
 impl Replica {
@@ -131,23 +146,6 @@ impl Replica {
     /// An error once nothing may be answered any more.
     pub(super) fn may_answer(&self) -> io::Result<()> {
         if self.failed() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
-    }
-
-    /// Pauses the calling thread, not longer than until the replica stops.
-    pub(super) fn pause(&self, time: Duration) {
-        let deadline = Instant::now() + time;
-        let mut guard = lock(&self.paused);
-        while !self.stopping() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            guard = wait_for(&self.stopped, guard, left);
-        }
-    }
-
-    pub(super) fn stopping(&self) -> bool {
-        self.stop.load(Ordering::Acquire)
     }
 
     pub(super) fn link(&self, peer: ReplicaId) -> &Link {

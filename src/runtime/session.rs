@@ -9,9 +9,10 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use super::budget::LARGE;
+use super::ports::Owner;
 use super::recording::SessionRecord;
 use super::replica::Replica;
 use super::slot::Slot;
@@ -22,46 +23,8 @@ use crate::wire::{Call, Decoder, Failure, Form, Found, Request, Step, max_reques
 /// The buffer that every session has; what needs more is taken from the budget.
 const SMALL: usize = 4 * 1024;
 
-/// How much a session reads at once when the client sends much.
-const LARGE: usize = 64 * 1024;
-
 /// How many writes are ordered in one go.
 const MAX_ROUND: usize = 1024;
-
-/// The memory that all sessions of a replica may take together for requests and replies that are larger
-/// than [`LARGE`]. At the bound a client is told so; if it was in the middle of a request, it is closed.
-#[derive(Debug)]
-pub(super) struct Budget {
-    left: AtomicUsize,
-}
-
-impl Budget {
-    pub(super) fn new(bytes: usize) -> Self {
-        Self { left: AtomicUsize::new(bytes) }
-    }
-
-    fn take(&self, bytes: usize) -> bool {
-        self.left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes))
-            .is_ok()
-    }
-
-    fn give_back(&self, bytes: usize) {
-        if bytes > 0 {
-            self.left.fetch_add(bytes, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether a buffer of this size may be, with what is `lent` for it already or can be lent now.
-    fn covers(&self, size: usize, lent: &mut usize) -> bool {
-        let more = size.saturating_sub(LARGE + *lent);
-        let covered = more == 0 || self.take(more);
-        if covered {
-            *lent += more;
-        }
-        covered
-    }
-}
 
 /// One client's session.
 pub(super) struct Session<'a> {

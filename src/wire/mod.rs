@@ -21,6 +21,7 @@
 pub mod codec;
 pub mod command;
 pub mod decoder;
+pub mod lines;
 pub mod memcached;
 pub mod number;
 pub mod peer;

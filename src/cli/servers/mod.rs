@@ -1,17 +1,20 @@
-//! `servers`: hosts replicas.
+//! `servers`: hosts replicas; and, as commands of its own, the servers of the other labs (one file each).
+
+mod catalog;
+mod cluster;
+mod shard;
+pub mod stop;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Parser;
-use crossbeam_channel::Sender;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
+use self::stop::StopSwitch;
 use super::{exit, usage};
 use crate::base::{Limits, limits};
 use crate::labs::replicas::{Lab, LabError, members_from, members_on};
@@ -28,11 +31,19 @@ Examples:
 
 /// Hosts replicas: three in this process, on ports 9889.. (clients) and 10052.. (broadcast).
 #[derive(Debug, Parser)]
-#[command(name = "servers", version, after_help = EXAMPLES)]
+#[command(
+    name = "servers",
+    version,
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub struct Arguments {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// What the replicas promise: eventual or sequential.
-    #[arg(long, value_name = "MODE", value_parser = parse_mode)]
-    consistency: &'static Mode,
+    #[arg(long, value_name = "MODE", value_parser = parse_mode, required = true)]
+    consistency: Option<&'static Mode>,
     /// How many replicas there are.
     #[arg(long, default_value_t = 3, value_name = "N")]
     replicas: u16,
@@ -83,6 +94,14 @@ pub struct Arguments {
     history_deliveries: Deliveries,
 }
 
+/// The servers of the other labs.
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    Shard(shard::ShardArgs),
+    Cluster(cluster::ClusterArgs),
+    Catalog(catalog::CatalogArgs),
+}
+
 /// The program `servers`: parses its arguments and serves until it is told to stop.
 pub fn servers(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
@@ -91,6 +110,12 @@ pub fn servers(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(code) => return code,
     };
     log_to_stderr();
+    match &parsed.other {
+        Some(Other::Shard(args)) => return exit::finish("servers", shard::run(args)),
+        Some(Other::Cluster(args)) => return exit::finish("servers", cluster::run(args)),
+        Some(Other::Catalog(args)) => return exit::finish("servers", catalog::run(args)),
+        None => {}
+    }
     match serve(parsed) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_usage(&error) => {
@@ -116,6 +141,8 @@ fn is_usage(error: &anyhow::Error) -> bool {
 }
 
 fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    // clap asks for it wherever no other server is named.
+    let mode = arguments.consistency.context("expected --consistency=MODE")?;
     let members = match &arguments.cluster {
         Some(path) => members_from(path)?,
         None => members_on(
@@ -128,7 +155,7 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
     // Thousands of clients need as many file descriptors; what cannot be had shows when they come.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let settings = Settings {
-        mode: arguments.consistency,
+        mode,
         replicas: u16::try_from(members.len()).unwrap_or(u16::MAX),
         write_delay: arguments.write_delay,
         write_timeout: arguments.write_timeout,
@@ -136,7 +163,7 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
         limits: Limits { max_value: arguments.max_value },
         max_connections: arguments.max_connections,
         backlog: Backlog { writes: arguments.backlog, ..Backlog::default() },
-        ..Settings::new(arguments.consistency)
+        ..Settings::new(mode)
     };
     let lab = Lab {
         members,
@@ -146,29 +173,12 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
         history: arguments.history.map(|path| (path, arguments.history_deliveries)),
         settings,
     };
-    let stop = on_signal()?;
+    let stop = StopSwitch::on_signal()?;
     lab.run(&mut io::stdout().lock(), |notify| {
-        *stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(notify);
+        // If the host is gone already, there is nothing left to stop.
+        stop.set(move || drop(notify.send(Notice::Stop)));
     })?;
     Ok(())
-}
-
-/// From here on SIGINT and SIGTERM stop what can be told so by then, or end a process that does not serve yet:
-/// its stores are as good then as after a kill.
-fn on_signal() -> io::Result<Arc<Mutex<Option<Sender<Notice>>>>> {
-    let stop = Arc::new(Mutex::new(None::<Sender<Notice>>));
-    let shared = Arc::clone(&stop);
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for _ in signals.forever() {
-            match &*shared.lock().unwrap_or_else(PoisonError::into_inner) {
-                // If the host is gone already, there is nothing left to stop.
-                Some(notify) => drop(notify.send(Notice::Stop)),
-                None => std::process::exit(0),
-            }
-        }
-    })?;
-    Ok(stop)
 }
 
 fn log_to_stderr() {

@@ -1,0 +1,1 @@
+//! The cluster lab: hash tables that know nothing of each other, and a client that makes them a cluster.

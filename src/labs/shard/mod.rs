@@ -1,0 +1,1 @@
+//! The shard lab: a database spread over nodes by the client, and copies on adjacent nodes.

@@ -1,0 +1,31 @@
+//! JSON Lines: one JSON object a line each way; the shard lab's messages and the cluster lab's requests.
+//!
+//! A line is handed in without its line end and in full; how long it may be is the port's bound. Nothing
+//! here recurses deeper than serde_json allows (128 levels), and values are carried as the text that came,
+//! never built up in memory ([`serde_json::value::RawValue`]).
+
+pub mod cluster;
+pub mod shard;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// Appends a JSON string.
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    // Writing into memory does not fail, and a string is always JSON.
+    let _ = serde_json::to_writer(out, text);
+}
+
+/// Reads a member that may be any JSON, `null` too (which an `Option` would take for a member that is not there).
+fn some_json<'de, D: Deserializer<'de>>(input: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(input).map(Some)
+}
+
+/// Appends JSON without the line feeds that may stand between its parts.
+fn write_raw(out: &mut Vec<u8>, json: &str) {
+    if json.contains(['\n', '\r']) {
+        out.extend(json.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
+    } else {
+        out.extend_from_slice(json.as_bytes());
+    }
+}
