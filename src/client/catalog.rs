@@ -1,6 +1,14 @@
 //! Placeholder
 #[derive(Debug, Clone)]
 pub struct Catalog;
+impl Catalog {
+    pub fn new(_: &str) -> Self {
+        Catalog
+    }
+    pub fn query(&self) -> Result<Vec<Registration>, CatalogError> {
+        Ok(vec![])
+    }
+}
 pub struct Registration {
     pub address: String,
     pub port: u16,

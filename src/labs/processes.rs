@@ -131,6 +131,18 @@ impl Drop for RunFile {
     }
 }
 
+/// Where a program of this package is: beside this one.
+///
+/// # Errors
+/// The system does not say where this one is.
+pub fn program(name: &str) -> Result<PathBuf, ProcessError> {
+    let own = std::env::current_exe().map_err(failed("find", Path::new(name)))?;
+    let folder = own.parent().unwrap_or(Path::new("."));
+    // Tests run in a folder below.
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+    Ok(folder.join(name))
+}
+
 /// The process that holds a run file, if one does.
 pub fn holder(path: &Path) -> Option<i32> {
     let mut file = File::open(path).ok()?;
