@@ -12,6 +12,8 @@ impl Catalog {
 pub struct Registration {
     pub address: String,
     pub port: u16,
+    pub kind: String,
+    pub project: String,
 }
 #[derive(Debug, thiserror::Error)]
 #[error("x")]
