@@ -146,7 +146,7 @@ impl<F: Folder> HashTable<F> {
             let number = gate.group;
             gate.group += 1;
             if !gate.waiting.is_empty() {
-                self.served[usize::from(number % 2 == 0)].notify_one();
+                self.served[usize::from(number.is_multiple_of(2))].notify_one();
             }
             if group.len() > 1 || !Arc::ptr_eq(&group[0], &own) {
                 self.served[usize::from(number % 2 == 1)].notify_all();
