@@ -123,11 +123,13 @@ pub struct Bounds {
     pub line: usize,
     /// The memory that all lines of more than 64 KiB may take together, in bytes.
     pub memory: usize,
+    /// How long a client may say nothing; for ever where it is `None`.
+    pub idle: Option<Duration>,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { connections: 10_000, line: 16 * 1024 * 1024, memory: 256 * 1024 * 1024 }
+        Self { connections: 10_000, line: 16 * 1024 * 1024, memory: 256 * 1024 * 1024, idle: None }
     }
 }
 
@@ -309,6 +311,7 @@ impl<'a, S: Service> Session<'a, S> {
     fn serve(&mut self) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
         self.stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+        self.stream.set_read_timeout(self.shared.bounds.idle)?;
         let mut session = self.shared.service.open(self.stream.peer_addr()?);
         let mut stream = self.stream;
         loop {
