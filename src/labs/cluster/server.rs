@@ -14,7 +14,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tracing::warn;
 
+use super::catalog::Registrar;
 use super::service::Tables;
+use crate::client::catalog::Announcement;
+use crate::client::cluster::KIND;
 use crate::runtime::line_server::{BoundPort, Bounds, LineServer};
 use crate::storage::StorageError;
 use crate::storage::hash_table::{HashTable, Opened, RealFolder, TableError};
@@ -77,6 +80,7 @@ pub struct ClusterServer {
     /// Dropped to end the pause between compactions.
     stop: Option<Sender<()>>,
     failed: Receiver<String>,
+    _registrar: Option<Registrar>,
 }
 
 impl ClusterServer {
@@ -85,7 +89,7 @@ impl ClusterServer {
     /// # Errors
     /// The port is taken, the folder is in use, a file is damaged.
     pub fn start(options: ServerOptions) -> Result<Self, ServerError> {
-        let ServerOptions { name, host, port, dir, catalog: _, compact_after, bounds } = options;
+        let ServerOptions { name, host, port, dir, catalog, compact_after, bounds } = options;
         let bound = BoundPort::bind(&host, port).map_err(|source| ServerError::Port {
             host,
             port,
@@ -102,6 +106,7 @@ impl ClusterServer {
         }
         let (failing, failed) = bounded(1);
         let tables = Arc::new(Tables {
+            name: name.clone(),
             table,
             compactions: Mutex::default(),
             connections: Arc::default(),
@@ -116,7 +121,17 @@ impl ClusterServer {
         let served = Arc::clone(&tables);
         let port = LineServer::start(&name, bound, served, bounds).map_err(ServerError::Thread);
         let port = port.inspect_err(|_| tables.table.close())?;
-        Ok(Self { tables, port, compaction: Some(compaction), stop: Some(stop), failed })
+        let registrar = catalog.map(|catalog| {
+            let announcement = Announcement {
+                kind: KIND.to_owned(),
+                owner: owner(),
+                port: port.address().port(),
+                project: name,
+            };
+            Registrar::start(&catalog, announcement)
+        });
+        let (compaction, stop) = (Some(compaction), Some(stop));
+        Ok(Self { tables, port, compaction, stop, failed, _registrar: registrar })
     }
 
     /// Where it listens.
@@ -145,6 +160,11 @@ impl Drop for ClusterServer {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Whose server this is, for the catalog.
+fn owner() -> String {
+    std::env::var("USER").unwrap_or_else(|_| rustix::process::getuid().as_raw().to_string())
 }
 
 fn unix_us() -> u64 {

@@ -56,6 +56,8 @@ impl Compactions {
 
 /// The table and what is told of it.
 pub(super) struct Tables {
+    /// The server's name, by which a client tells whether it has found the right one.
+    pub name: String,
     pub table: HashTable<RealFolder>,
     pub compactions: Mutex<Compactions>,
     pub connections: Arc<AtomicUsize>,
@@ -190,6 +192,7 @@ impl Tables {
         let size = self.table.size();
         let compactions = self.compactions.lock().unwrap_or_else(PoisonError::into_inner);
         json!({
+            "name": self.name,
             "entries": size.entries,
             "bytes": size.bytes,
             "log_entries": size.log_entries,
@@ -203,7 +206,8 @@ impl Tables {
 
 /// The beginning of a key, for a message.
 fn shown(key: &str) -> &str {
-    &key[..key.floor_char_boundary(SHOWN_KEY)]
+    let is_end = |end: &usize| key.is_char_boundary(*end);
+    &key[..(0..=SHOWN_KEY.min(key.len())).rev().find(is_end).unwrap_or(0)]
 }
 
 fn no_such_key(out: &mut Vec<u8>, key: &str) {

@@ -149,7 +149,7 @@ impl<F: Folder> HashTable<F> {
             }
             self.end_group(&mut gate);
             if group.len() > 1 || !Arc::ptr_eq(&group[0], &own) {
-                self.served[usize::from(gate.group % 2 == 0)].notify_all();
+                self.served[usize::from(gate.group.is_multiple_of(2))].notify_all();
             }
         }
     }
