@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::PlacesArgs;
-use crate::client::{Connection, Options};
+use crate::client::routing::NodeStatus;
+use crate::client::{ClientError, Connection, Options};
 use crate::labs::shard::Settings;
 use crate::labs::shard::nodes::{self, Outcome};
 
@@ -23,7 +24,7 @@ pub(super) struct StartArgs {
     places: PlacesArgs,
 }
 
-/// Shows which nodes of the settings answer.
+/// Shows which nodes of the settings take connections.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  lab shard status")]
 pub(super) struct StatusArgs {
@@ -62,10 +63,12 @@ pub(super) fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let lines = nodes::for_each(&settings, &all, |node| {
         let process = nodes::process(&places, &node.name);
         let process = process.map_or(String::new(), |pid| format!(", process {pid}"));
-        match Connection::open(&node.address(), &options) {
-            Ok(_) => format!("{}: listening on {}{process}", node.name, node.address()),
-            Err(error) => format!("{}: {error}{process}", node.name),
-        }
+        let status = match Connection::open(&node.address(), &options) {
+            Ok(_) => NodeStatus::Up,
+            Err(ClientError::NothingListens { .. }) => NodeStatus::Down,
+            Err(error) => NodeStatus::Silent { why: error.to_string() },
+        };
+        format!("{}: {status}, {}{process}", node.name, node.address())
     });
     let mut out = io::stdout().lock();
     for line in lines {
