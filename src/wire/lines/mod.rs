@@ -4,6 +4,7 @@
 //! carried as the text that came ([`serde_json::value::RawValue`]), skipped over and never built up: how
 //! deep one goes costs neither stack nor memory.
 
+pub mod adjacent;
 pub mod cluster;
 pub mod shard;
 
