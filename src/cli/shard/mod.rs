@@ -2,6 +2,7 @@
 
 mod balance;
 mod exercise;
+mod quorum;
 mod resize;
 
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ pub struct ShardArgs {
 #[derive(Debug, Subcommand)]
 enum ShardCommand {
     Balance(balance::BalanceArgs),
+    Quorum(quorum::QuorumArgs),
     Resize(resize::ResizeArgs),
 }
 
@@ -29,6 +31,7 @@ enum ShardCommand {
 pub fn run(args: &ShardArgs, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     match &args.command {
         ShardCommand::Balance(args) => balance::run(args, arguments),
+        ShardCommand::Quorum(args) => quorum::run(args, arguments),
         ShardCommand::Resize(args) => resize::run(args, arguments),
     }
 }

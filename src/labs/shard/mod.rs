@@ -14,6 +14,7 @@ pub mod client;
 pub mod exercise;
 pub mod fairness;
 pub mod local;
+pub mod quorum;
 pub mod resize;
 pub mod server;
 pub mod settings;
