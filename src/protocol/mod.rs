@@ -6,6 +6,7 @@
 //!
 //! Adding a consistency mode is one file here and one line in [`MODES`].
 
+pub mod adjacent;
 mod effects;
 pub mod total_order;
 

@@ -4,6 +4,7 @@
 //! here recurses deeper than serde_json allows (128 levels), and values are carried as the text that came,
 //! never built up in memory ([`serde_json::value::RawValue`]).
 
+pub mod adjacent;
 pub mod cluster;
 pub mod shard;
 
