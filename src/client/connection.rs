@@ -60,6 +60,18 @@ impl Connection {
         })
     }
 
+    /// Changes how long one read or write may take.
+    pub fn set_timeout(&mut self, timeout: Duration) -> Result<(), ClientError> {
+        let timeout = timeout.max(Duration::from_millis(1));
+        if timeout != self.timeout {
+            let set = self.stream.set_read_timeout(Some(timeout));
+            set.and_then(|()| self.stream.set_write_timeout(Some(timeout)))
+                .map_err(|error| self.failed(error))?;
+            self.timeout = timeout;
+        }
+        Ok(())
+    }
+
     /// The address, as it was given.
     pub fn to(&self) -> &str {
         &self.to

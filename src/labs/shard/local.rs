@@ -1,9 +1,15 @@
 //! All nodes of some settings in this process, on free ports of loopback: for experiments and tests.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use super::log::Log;
 use super::server::{ServerError, ShardServer, bind};
 use super::settings::Settings;
+use crate::runtime::line_server::BoundPort;
+
+/// How long a node may take until it answers clients.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Nodes that can be stopped and started again, each at its place.
 #[derive(Debug)]
@@ -31,7 +37,10 @@ impl LocalNodes {
         }
         let mut nodes = Self { settings, running: Vec::new() };
         for (number, port) in ports.into_iter().enumerate() {
-            nodes.running.push(Some(ShardServer::start(&nodes.settings, Some(number), port)?));
+            nodes.running.push(Some(nodes.serve(number, port)?));
+        }
+        for server in nodes.running.iter().flatten() {
+            server.wait_until_live(PATIENCE);
         }
         Ok(nodes)
     }
@@ -58,7 +67,7 @@ impl LocalNodes {
         }
     }
 
-    /// Starts a node again, at its old place and empty. Nothing happens where it runs.
+    /// Starts a node again, at its old place and empty; waits until its neighbours have brought it up to date. Nothing happens where it runs.
     ///
     /// # Errors
     /// Its port is taken, or the system has no thread left.
@@ -68,8 +77,14 @@ impl LocalNodes {
         }
         let place = &self.settings.nodes[node];
         let port = bind(&place.host, place.port)?;
-        self.running[node] = Some(ShardServer::start(&self.settings, Some(node), port)?);
+        let server = self.serve(node, port)?;
+        server.wait_until_live(PATIENCE);
+        self.running[node] = Some(server);
         Ok(())
+    }
+
+    fn serve(&self, node: usize, port: BoundPort) -> Result<ShardServer, ServerError> {
+        ShardServer::start(&self.settings, Some(node), port, Log::silent())
     }
 }
 
@@ -78,7 +93,7 @@ mod tests {
     use super::*;
     use crate::client::Options;
     use crate::labs::shard::ShardClient;
-    use crate::labs::shard::settings::loopback_nodes;
+    use crate::labs::shard::settings::{Handler, loopback_nodes};
     use crate::wire::lines::shard::Kind;
 
     #[test]
@@ -98,5 +113,43 @@ mod tests {
         assert!(down.contains("scutter04 is down"), "{down}");
         nodes.restart(3).unwrap();
         assert_eq!(client.read("7").unwrap().kind, Kind::Error, "it is empty");
+    }
+
+    #[test]
+    fn a_node_that_comes_back_has_what_the_others_kept() {
+        let mut settings = Settings::new(loopback_nodes(5));
+        settings.handler = Handler::FaultTolerant;
+        settings.replicas = 3;
+        let mut nodes = LocalNodes::start(&settings).unwrap();
+        let settings = nodes.settings().clone();
+        let mut client = ShardClient::new(&settings, Options::default());
+        for key in 0..200 {
+            assert!(client.update(&key.to_string(), "old").unwrap().is_success());
+        }
+        nodes.stop(1);
+        for key in 0..100 {
+            let answer = client.update(&key.to_string(), "new").unwrap();
+            assert!(answer.is_success(), "{answer:?}");
+        }
+        nodes.restart(1).unwrap();
+        for key in 0..200 {
+            let expected = if key < 100 { "new" } else { "old" };
+            assert_eq!(client.read(&key.to_string()).unwrap().body, expected);
+        }
+        for key in [1, 6, 11] {
+            assert_eq!(
+                client.send_to("scutter02", Kind::Read, &key.to_string()).unwrap().body,
+                "new"
+            );
+        }
+        for node in [1, 2] {
+            nodes.stop(node);
+        }
+        let alone = client.update("1", "alone").unwrap();
+        assert_eq!(
+            alone.body,
+            "ERROR: was not able to allocate a key:value pair in at least two nodes: replication failed"
+        );
+        assert_eq!(client.read("1").unwrap().body, "new");
     }
 }
