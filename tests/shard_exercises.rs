@@ -239,3 +239,34 @@ fn the_pictures_of_the_chapter_are_what_the_lab_draws() {
         );
     }
 }
+
+/// The tables of the chapter are pasted output: the first paragraph behind `after` of what a command prints.
+#[test]
+fn the_chapter_quotes_what_the_lab_prints() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let chapter = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let chapter = read(&chapter, "shard.md").replace("\r\n", "\n");
+    for (line, after) in [
+        ("resize --from 12 --to 13", "have to move\n\n"),
+        ("balance --stride 1 --keys 100000 --function ring --function jump", "\n\nfunction"),
+        ("quorum", "adjacent nodes go down\n\n"),
+    ] {
+        assert!(chapter.contains(&format!("lab shard {line}\n")), "the chapter runs {line}");
+        let words: Vec<&str> = line.split(' ').chain(["--out", "run"]).collect();
+        let text = printed(folder.path(), &words);
+        let (_, behind) = text.split_once(after).expect("a table");
+        let table = behind.split("\n\n").next().expect("a paragraph");
+        assert!(chapter.contains(table), "docs/shard.md has other figures than {line}:\n{table}");
+    }
+    let words = ["balance", "--out", "run"];
+    printed(folder.path(), &words);
+    for case in read(&folder.path().join("run"), "fairness.csv").lines().skip(1) {
+        let cells: Vec<&str> = case.split(',').collect();
+        let (name, max_over_mean) = (cells[1], cells[6].parse::<f64>().expect("a number"));
+        if ["None", "md5"].contains(&name) {
+            let row = chapter.lines().find(|line| line.starts_with(&format!("| `{name}` | ")));
+            let figure = format!("{max_over_mean:.2}");
+            assert!(row.is_some_and(|row| row.contains(&figure)), "{name}: {figure}");
+        }
+    }
+}
