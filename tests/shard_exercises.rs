@@ -155,9 +155,9 @@ fn wrong_usage_is_one_line_that_says_what_was_expected() {
         ("resize --from 12", "--to"),
         ("resize --from 0 --to 1", "0 is not in"),
         ("resize --from 1 --to 2 --keys 99999999999", "--keys"),
-        ("quorum --nodes 0", "0 is not in"),
+        ("quorum --nodes 0", "0 is not in 2..=32"),
         ("quorum --nodes 3 --replicas 4", "expected --replicas up to --nodes, found 4 and 3"),
-        ("quorum --replicas 0", "--replicas"),
+        ("quorum --replicas 1", "--replicas"),
         ("quorum --function fair", "expected one of None"),
         ("nothing", "unrecognized subcommand"),
     ] {

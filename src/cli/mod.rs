@@ -61,6 +61,9 @@ enum LabCommand {
 /// The program `lab`: parses its arguments and runs the command.
 pub fn lab(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(result) = shard::run_in_a_loop(&arguments) {
+        return exit::finish("lab", result);
+    }
     let parsed: Lab = match usage::parse(arguments.clone()) {
         Ok(parsed) => parsed,
         Err(code) => return code,

@@ -26,11 +26,11 @@ fault tolerant one, where adjacent nodes go down and where nodes far apart do. L
 results/.
 Exit codes: 0 shown, 1 an error, 64 wrong usage.")]
 pub struct QuorumArgs {
-    /// How many nodes, up to 32.
-    #[arg(long, value_name = "N", default_value = "12", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_NODES)))]
+    /// How many nodes, from 2 to 32.
+    #[arg(long, value_name = "N", default_value = "12", value_parser = clap::value_parser!(u16).range(2..=i64::from(MOST_NODES)))]
     nodes: u16,
-    /// On how many nodes a pair is, up to the number of nodes.
-    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u16).range(1..))]
+    /// On how many nodes a pair is, from 2 to the number of nodes.
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u16).range(2..))]
     replicas: u16,
     /// The placement function.
     #[arg(long, value_name = "NAME", default_value = FUNCTIONS[0].name, value_parser = exercise::function)]

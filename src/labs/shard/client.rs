@@ -37,12 +37,12 @@ impl Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// The node cannot be asked.
-    #[error("{}", describe(name, source))]
+    #[error("{}", describe(name, error))]
     Node {
         /// What it is called.
         name: String,
-        /// What went wrong.
-        source: ClientError,
+        /// What went wrong. The message says all of it; it is no source of its own.
+        error: ClientError,
     },
     /// None of the nodes that hold the key can be asked.
     #[error("none of the nodes that hold the key answered: {}", why.join("; "))]
@@ -64,7 +64,7 @@ impl SendError {
     /// Whether the update definitely did not happen, or may have.
     pub fn certainty(&self) -> Certainty {
         match self {
-            Self::Node { source, .. } => source.certainty(),
+            Self::Node { error, .. } => error.certainty(),
             Self::NoCopy { certainty, .. } => *certainty,
             Self::Host(_) | Self::TooLong(_) => Certainty::Fail,
         }
@@ -214,7 +214,7 @@ impl<'a> ShardClient<'a> {
         if body.len() > MAX_BODY {
             return Err(SendError::TooLong(body.len()));
         }
-        let failed = |source| SendError::Node { name: name.to_owned(), source };
+        let failed = |error| SendError::Node { name: name.to_owned(), error };
         let message = Message { kind, body: Cow::Borrowed(body), home };
         if let Some(open) = self.open.remove(address) {
             match self.exchange(open, &message) {

@@ -33,7 +33,7 @@ pub const MOST_NODES: u16 = 32;
 pub struct Plan {
     /// How many nodes.
     pub nodes: u16,
-    /// On how many of them a pair is, with the fault tolerant handler; from 1 to `nodes`.
+    /// On how many of them a pair is, with the fault tolerant handler; from 2 to `nodes`.
     pub replicas: u16,
     /// Spreads the keys.
     pub function: &'static Function,

@@ -77,9 +77,9 @@ impl Quorum {
     }
 
     fn copies(&self, outcome: &Outcome) -> String {
-        match (outcome.handler, self.plan.replicas) {
-            (Handler::Simple, _) | (_, 1) => "1 copy".to_owned(),
-            (_, copies) => format!("{copies} copies"),
+        match outcome.handler {
+            Handler::Simple => "1 copy".to_owned(),
+            Handler::FaultTolerant => format!("{} copies", self.plan.replicas),
         }
     }
 
