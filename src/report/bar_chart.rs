@@ -213,14 +213,19 @@ impl Frame {
             let (left, right, y) = (self.left, self.right, self.y(mark));
             let _ = writeln!(text, "<path class=\"mark\" d=\"M {left:.1} {y:.1} H {right:.1}\"/>");
         }
-        // Figures over all else.
+        // Figures over all else; all of them or none.
+        let each = |group: &BarGroup| room * 0.8 / group.bars.len().max(1) as f64;
+        let fits = |group: &BarGroup| {
+            let figures = group.bars.iter().map(|(value, _)| figure(*value).chars().count());
+            figures.max().unwrap_or(0) as f64 * CHARACTER <= each(group) * 1.25
+        };
+        if !panel.groups.iter().all(fits) {
+            return;
+        }
         for (number, group) in panel.groups.iter().enumerate() {
             for (bar, x, each) in places(group, self.left + room * number as f64, room) {
-                let figure = figure(bar.0);
-                if figure.chars().count() as f64 * CHARACTER <= each * 1.25 {
-                    let above = (x + each / 2.0, self.y(bar.0) - 3.0);
-                    words(text, above, "value", "middle", &figure);
-                }
+                let above = (x + each / 2.0, self.y(bar.0) - 3.0);
+                words(text, above, "value", "middle", &figure(bar.0));
             }
         }
     }
