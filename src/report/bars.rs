@@ -65,7 +65,7 @@ fn histogram(tally: &Tally, style: Style) -> String {
                 text,
                 "  {:>width$} {} {share:>6.2} %  {}",
                 label(bound),
-                style.accent(&bar(*count, most)),
+                style.accent(&bar(*count, most, WIDTH)),
                 style.dim(&grouped(*count)),
             );
         }
@@ -89,16 +89,18 @@ fn buckets(tally: &Tally, steps: &[u64]) -> Vec<(u64, u64)> {
     bounds.into_iter().zip(counts).take(last).skip(first).collect()
 }
 
-/// A bar of fixed width; whatever is not zero shows at least a trace.
-fn bar(count: u64, most: u64) -> String {
-    let eighths = (count as f64 / most as f64 * (WIDTH * 8) as f64).round() as usize;
+/// A bar `width` cells wide where `count` is `most`, filled up with blanks; whatever is not zero shows at
+/// least a trace.
+pub fn bar(count: u64, most: u64, width: usize) -> String {
+    let share = count as f64 / most.max(1) as f64;
+    let eighths = (share.min(1.0) * (width * 8) as f64).round() as usize;
     let eighths = if count > 0 { eighths.max(1) } else { 0 };
     let (full, part) = (eighths / 8, eighths % 8);
     let mut text: String = std::iter::repeat_n('█', full).collect();
     if part > 0 {
         text.push(EIGHTHS[part]);
     }
-    let missing = WIDTH.saturating_sub(text.chars().count());
+    let missing = width.saturating_sub(text.chars().count());
     text.extend(std::iter::repeat_n(' ', missing));
     text
 }

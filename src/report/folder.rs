@@ -62,9 +62,13 @@ pub fn numbered(root: &Path, prefix: &str) -> Result<String, FolderError> {
 /// Writes a file of each format into the folder, and returns their names.
 pub fn write_files(report: &Report, folder: &Path) -> Result<Vec<&'static str>, FolderError> {
     for format in FORMATS {
-        let path = folder.join(format.file);
-        let text = (format.write)(report)?;
-        fs::write(&path, text).map_err(|source| FolderError::Io { path, source })?;
+        write_text(folder, format.file, &(format.write)(report)?)?;
     }
     Ok(FORMATS.iter().map(|format| format.file).collect())
+}
+
+/// Writes one file into the folder.
+pub fn write_text(folder: &Path, file: &str, text: &str) -> Result<(), FolderError> {
+    let path = folder.join(file);
+    fs::write(&path, text).map_err(|source| FolderError::Io { path, source })
 }

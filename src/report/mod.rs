@@ -8,6 +8,7 @@
 //!
 //! [HdrHistogram]: http://hdrhistogram.org
 
+mod bar_chart;
 mod bars;
 mod compare;
 mod folder;
@@ -21,22 +22,24 @@ mod machine;
 mod run;
 mod space_time;
 mod style;
+mod svg;
 mod table;
 mod tally;
 pub mod verdicts;
 
-pub use bars::bars;
+pub use bar_chart::{BarChart, BarGroup, BarLook, BarPanel, bar_chart};
+pub use bars::{bar, bars};
 pub use compare::{
     Comparison, PAIR_MODES, compare_folders, comparison_svg, comparison_text, pairs_folder,
 };
-pub use folder::{FolderError, numbered, prepare, write_files};
+pub use folder::{FolderError, numbered, prepare, write_files, write_text};
 pub use format_json::{KindSummary, PairsSummary, Summary, summarize};
 pub use lanes::lanes;
 pub use machine::Machine;
 pub use run::{Floors, Pairs, Report, Round};
 pub use space_time::{Arrow, ArrowKind, Diagram, Lane, Look, Panel, Span, space_time};
 pub use style::Style;
-pub use table::{floor_table, latency_table};
+pub use table::{Columns, floor_table, grouped, latency_table};
 pub use tally::{Kind, PERCENTILES, Tally, new_histogram};
 
 /// One output format: the name of its file, and what writes it.

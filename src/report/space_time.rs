@@ -8,6 +8,8 @@
 
 use std::fmt::Write;
 
+use super::svg::{Colour, escape, sheet};
+
 /// A picture: panels one above the other, with one legend.
 #[derive(Clone, Debug, Default)]
 pub struct Diagram {
@@ -120,9 +122,7 @@ text.in-stale-read { font-weight: 600; } .rule, .arrow { fill: none; stroke-widt
 .operation, .mark { stroke-width: 1.5; } .stale-read { stroke-width: 2.5; }
 ";
 
-/// Selector, property, and its colour on light and on dark. Plain rules, not CSS variables: not every
-/// program that shows an SVG knows those.
-const COLOURS: &[(&str, &str, &str, &str)] = &[
+const COLOURS: &[Colour] = &[
     (".paper, .operation, .stale-read", "fill", "#fcfcf9", "#15191e"),
     (".mark", "stroke", "#fcfcf9", "#15191e"),
     ("text", "fill", "#20262e", "#e8ebee"),
@@ -144,17 +144,6 @@ const COLOURS: &[(&str, &str, &str, &str)] = &[
     (".head-ack", "fill", "#7c858f", "#8b96a2"),
 ];
 
-fn style() -> String {
-    let rules = |colour: fn(&(&str, &str, &'static str, &'static str)) -> &'static str| {
-        let rule = |row: &(&str, &str, &'static str, &'static str)| {
-            format!("{} {{ {}: {}; }}\n", row.0, row.1, colour(row))
-        };
-        COLOURS.iter().map(rule).collect::<String>()
-    };
-    let (light, dark) = (rules(|row| row.2), rules(|row| row.3));
-    format!("{STYLE}{light}@media (prefers-color-scheme: dark) {{\n{dark}}}\n")
-}
-
 /// The text of the picture's file.
 pub fn space_time(diagram: &Diagram) -> String {
     let heights: Vec<f64> = diagram.panels.iter().map(height).collect();
@@ -166,7 +155,7 @@ pub fn space_time(diagram: &Diagram) -> String {
     ));
     svg.line(&format!("<title id=\"title\">{}</title>", escape(&diagram.title)));
     svg.line(&format!("<desc id=\"description\">{}</desc>", escape(&diagram.description)));
-    svg.line(&format!("<style>\n{}</style>", style()));
+    svg.line(&format!("<style>\n{}</style>", sheet(STYLE, COLOURS)));
     svg.line(&format!("<rect class=\"paper\" width=\"{WIDTH}\" height=\"{height}\" rx=\"8\"/>"));
     let mut top = 0.0;
     for (panel, height) in diagram.panels.iter().zip(heights) {
@@ -386,10 +375,6 @@ fn step(end: f64) -> f64 {
     let power = 10f64.powf((end / 10.0).max(1e-9).log10().floor());
     let times = [1.0, 2.0, 5.0].into_iter().find(|times| power * times * 12.0 >= end);
     power * times.unwrap_or(10.0)
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

@@ -3,44 +3,46 @@
 use std::fmt::Write;
 
 use super::{
-    Floors, PERCENTILES, Report, Round, Style, Tally,
+    Floors, FormatError, PERCENTILES, Report, Round, Style, Tally,
     format_json::{Ratios, ratios},
     run::per_second,
 };
 
-/// Aligns cells in columns: the first to the left, the others to the right.
-pub(super) struct Columns {
+/// A table: a heading and rows, for the terminal or as CSV.
+#[derive(Clone, Debug)]
+pub struct Columns {
     rows: Vec<Vec<String>>,
 }
 
 impl Columns {
     /// A table with this heading.
-    pub(super) fn new<S: AsRef<str>>(heading: &[S]) -> Self {
+    pub fn new<S: AsRef<str>>(heading: &[S]) -> Self {
         Self { rows: vec![heading.iter().map(|cell| cell.as_ref().to_owned()).collect()] }
     }
 
-    /// Adds a row.
-    pub(super) fn row(&mut self, cells: Vec<String>) {
+    /// Adds a row. Cells may carry colours.
+    pub fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
     }
 
-    /// The lines of the table; the heading is bold.
-    pub(super) fn render(&self, style: Style) -> String {
+    /// The lines of the table: the first column aligned to the left, the others to the right; the heading is
+    /// bold.
+    pub fn render(&self, style: Style) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+            cells.map(|cell| visible(cell)).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let mut text = String::new();
         for (index, row) in self.rows.iter().enumerate() {
             let mut line = String::new();
             for (column, cell) in row.iter().enumerate() {
-                let width = widths[column];
+                let gap = " ".repeat(widths[column].saturating_sub(visible(cell)));
                 // Writing to a string cannot fail.
                 let _ = match column {
-                    0 => write!(line, "{cell:<width$}"),
-                    _ => write!(line, "  {cell:>width$}"),
+                    0 => write!(line, "{cell}{gap}"),
+                    _ => write!(line, "  {gap}{cell}"),
                 };
             }
             let line = line.trim_end();
@@ -49,10 +51,32 @@ impl Columns {
         }
         text
     }
+
+    /// The table as comma-separated values (RFC 4180), the heading as the first row.
+    ///
+    /// # Errors
+    /// What the library says; rows of different lengths are one cause.
+    pub fn csv(&self) -> Result<String, FormatError> {
+        let failed = |why: String| FormatError { format: "a table as CSV", why };
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        for row in &self.rows {
+            writer.write_record(row).map_err(|error| failed(error.to_string()))?;
+        }
+        let bytes = writer.into_inner().map_err(|error| failed(error.to_string()))?;
+        String::from_utf8(bytes).map_err(|error| failed(error.to_string()))
+    }
+}
+
+/// How many columns of a terminal a cell takes: its characters without the colours.
+fn visible(cell: &str) -> usize {
+    let mut parts = cell.split('\x1b');
+    let first = parts.next().map_or(0, |part| part.chars().count());
+    let after = |part: &str| part.split_once('m').map_or(0, |(_, rest)| rest.chars().count());
+    first + parts.map(after).sum::<usize>()
 }
 
 /// A count with thin groups of three: `1 234 567`.
-pub(super) fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -175,4 +199,26 @@ fn ratio_row(name: &str, figures: &Ratios, show: impl Fn(f64) -> String) -> Vec<
         ratio(figures.to_echo),
         ratio(figures.to_chain),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_take_no_room() {
+        let mut table = Columns::new(&["a", "bb"]);
+        table.row(vec!["\x1b[32mx\x1b[0m".to_owned(), "\x1b[31my\x1b[0m".to_owned()]);
+        let lines = "a  bb\n\x1b[32mx\x1b[0m   \x1b[31my\x1b[0m\n";
+        assert_eq!(table.render(Style::default()), lines);
+    }
+
+    #[test]
+    fn a_table_is_csv_whatever_its_cells_hold() {
+        let mut table = Columns::new(&["key", "value"]);
+        table.row(vec!["a,b".to_owned(), "say \"hi\"".to_owned()]);
+        assert_eq!(table.csv().expect("CSV"), "key,value\n\"a,b\",\"say \"\"hi\"\"\"\n");
+        table.row(vec!["alone".to_owned()]);
+        assert!(table.csv().is_err());
+    }
 }

@@ -1,5 +1,9 @@
 //! `lab shard`: one file a command.
 
+mod balance;
+mod exercise;
+mod resize;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -13,12 +17,18 @@ pub struct ShardArgs {
 }
 
 #[derive(Debug, Subcommand)]
-enum ShardCommand {}
+enum ShardCommand {
+    Balance(balance::BalanceArgs),
+    Resize(resize::ResizeArgs),
+}
 
 /// Runs the command.
 ///
 /// # Errors
 /// What the command reports.
-pub fn run(args: &ShardArgs, _arguments: &[OsString]) -> anyhow::Result<ExitCode> {
-    match args.command {}
+pub fn run(args: &ShardArgs, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        ShardCommand::Balance(args) => balance::run(args, arguments),
+        ShardCommand::Resize(args) => resize::run(args, arguments),
+    }
 }

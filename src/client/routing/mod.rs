@@ -7,6 +7,8 @@ mod placement;
 mod retry;
 mod status;
 
-pub use placement::{FUNCTIONS, Function, Placement, copies, function};
+pub use placement::{
+    FUNCTIONS, Function, MAX_NODES, Placement, VIRTUAL_NODES, copies, function, function_names,
+};
 pub use retry::{Patience, Retry};
 pub use status::NodeStatus;

@@ -1,0 +1,303 @@
+//! Bar charts in panels, as an SVG: the same things under several conditions, one panel a condition, all of a
+//! chart with one look.
+//!
+//! Like [`super::space_time`] the picture follows the reader's light or dark scheme and brings a background of
+//! its own, so that it can be read on any page. Its looks differ in hue and lightness, not in red and green
+//! alone.
+
+use std::fmt::Write;
+
+use super::svg::{Colour, escape, sheet};
+
+/// Panels in a grid, with one legend.
+#[derive(Clone, Debug, Default)]
+pub struct BarChart {
+    /// The heading, and what a screen reader says first.
+    pub title: String,
+    /// What it says then.
+    pub description: String,
+    /// How many panels stand side by side.
+    pub columns: usize,
+    /// How high the bars' area of a panel is, in pixels.
+    pub height: f64,
+    /// The panels, row by row.
+    pub panels: Vec<BarPanel>,
+    /// What the looks mean.
+    pub legend: Vec<(BarLook, String)>,
+    /// The last lines, below the legend.
+    pub notes: Vec<String>,
+}
+
+/// One group of bars beside the other over one axis.
+#[derive(Clone, Debug, Default)]
+pub struct BarPanel {
+    /// Its heading.
+    pub heading: String,
+    /// What the heading means.
+    pub subheading: String,
+    /// The groups, from the left.
+    pub groups: Vec<BarGroup>,
+    /// Where the axis ends; no value is greater.
+    pub top: f64,
+    /// A value that is marked by a dashed line.
+    pub mark: Option<f64>,
+}
+
+/// Bars that belong together: one, or one a look.
+#[derive(Clone, Debug, Default)]
+pub struct BarGroup {
+    /// What stands below it.
+    pub label: String,
+    /// The bars.
+    pub bars: Vec<(f64, BarLook)>,
+}
+
+/// How a bar looks; the legend says what it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BarLook {
+    /// The usual bar.
+    Plain,
+    /// Another kind of bar beside it.
+    Other,
+    /// A bar to look at.
+    Notable,
+    /// The dashed line.
+    Mark,
+}
+
+impl BarLook {
+    fn class(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Other => "other",
+            Self::Notable => "notable",
+            Self::Mark => "mark",
+        }
+    }
+}
+
+const WIDTH: f64 = 960.0;
+const MARGIN: f64 = 24.0;
+/// Between panels, and the figures at the left of each.
+const GAP: f64 = 22.0;
+const FIGURES: f64 = 34.0;
+/// Above the first panels, above the bars of a panel (its headings), and below them (their labels).
+const TITLE: f64 = 44.0;
+const HEAD: f64 = 56.0;
+const FOOT: f64 = 30.0;
+/// The legend, and each line of notes below it.
+const LEGEND: f64 = 36.0;
+const NOTE: f64 = 19.0;
+/// How wide a character is, about.
+const CHARACTER: f64 = 6.6;
+
+/// What does not depend on the scheme.
+const STYLE: &str = "\
+text { font: 13px system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif; }
+text.title { font-size: 18px; font-weight: 600; } text.heading { font-size: 15px; font-weight: 600; }
+text.figure, text.value { font-size: 12px; } .rule { fill: none; stroke-width: 1; }
+text.value { paint-order: stroke; stroke-width: 3px; stroke-linejoin: round; }
+.mark { fill: none; stroke-width: 1.6; stroke-dasharray: 5 4; }
+";
+
+const COLOURS: &[Colour] = &[
+    (".paper", "fill", "#fcfcf9", "#15191e"),
+    ("text", "fill", "#20262e", "#e8ebee"),
+    ("text.dim, text.figure", "fill", "#5d6670", "#a3adb8"),
+    ("text.value", "stroke", "#fcfcf9", "#15191e"),
+    (".rule", "stroke", "#dcdcd4", "#333b44"),
+    (".plain", "fill", "#0067a8", "#62b6ee"),
+    (".other", "fill", "#7fc7a9", "#1f8f6b"),
+    (".notable", "fill", "#c04a00", "#ff9a56"),
+    (".mark", "stroke", "#20262e", "#e8ebee"),
+];
+
+/// The text of the picture's file.
+pub fn bar_chart(chart: &BarChart) -> String {
+    let columns = chart.columns.max(1);
+    let rows = chart.panels.len().div_ceil(columns);
+    let panel_height = HEAD + chart.height + FOOT;
+    let legend = TITLE + panel_height * rows as f64;
+    let height = legend + LEGEND + NOTE * chart.notes.len() as f64 + 8.0;
+    let mut text = String::new();
+    // Writing to a string cannot fail, here and below.
+    let _ = writeln!(
+        text,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
+         height=\"{height}\" role=\"img\" aria-labelledby=\"title description\">\n\
+         <title id=\"title\">{}</title>\n<desc id=\"description\">{}</desc>\n<style>\n{}</style>\n\
+         <rect class=\"paper\" width=\"{WIDTH}\" height=\"{height}\" rx=\"8\"/>",
+        escape(&chart.title),
+        escape(&chart.description),
+        sheet(STYLE, COLOURS)
+    );
+    words(&mut text, (MARGIN, 32.0), "title", "start", &chart.title);
+    let width = (WIDTH - 2.0 * MARGIN - GAP * (columns - 1) as f64) / columns as f64;
+    for (number, panel) in chart.panels.iter().enumerate() {
+        let (row, column) = (number / columns, number % columns);
+        let left = MARGIN + (width + GAP) * column as f64;
+        let top = TITLE + panel_height * row as f64;
+        let frame = Frame {
+            left: left + FIGURES,
+            right: left + width,
+            top: top + HEAD,
+            bottom: top + HEAD + chart.height,
+            scale: chart.height / panel.top.max(1e-9),
+        };
+        words(&mut text, (left, top + 20.0), "heading", "start", &panel.heading);
+        words(&mut text, (left, top + 37.0), "dim", "start", &panel.subheading);
+        frame.draw(&mut text, panel);
+    }
+    draw_legend(&mut text, chart, legend);
+    text += "</svg>\n";
+    text
+}
+
+fn words(out: &mut String, at: (f64, f64), class: &str, anchor: &str, text: &str) {
+    let (x, y) = at;
+    let _ = writeln!(
+        out,
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"{class}\" text-anchor=\"{anchor}\">{}</text>",
+        escape(text)
+    );
+}
+
+/// Where the bars of one panel are.
+struct Frame {
+    left: f64,
+    right: f64,
+    top: f64,
+    bottom: f64,
+    scale: f64,
+}
+
+impl Frame {
+    fn y(&self, value: f64) -> f64 {
+        self.bottom - value * self.scale
+    }
+
+    fn draw(&self, text: &mut String, panel: &BarPanel) {
+        let step = step(panel.top);
+        // `step` leaves six of them at the most.
+        for number in 0..=(panel.top / step).round() as usize {
+            let value = number as f64 * step;
+            let y = self.y(value);
+            if y < self.top - 0.5 {
+                break;
+            }
+            let (left, right) = (self.left, self.right);
+            let _ = writeln!(text, "<path class=\"rule\" d=\"M {left:.1} {y:.1} H {right:.1}\"/>");
+            words(text, (left - 6.0, y + 4.0), "figure", "end", &figure(value));
+        }
+        let room = (self.right - self.left) / panel.groups.len().max(1) as f64;
+        let longest = panel.groups.iter().map(|group| group.label.chars().count()).max();
+        // Where not all labels fit, every second, third … has one.
+        let every = ((longest.unwrap_or(0) + 1) as f64 * CHARACTER / room).ceil().max(1.0) as usize;
+        for (number, group) in panel.groups.iter().enumerate() {
+            let left = self.left + room * number as f64;
+            for (bar, x, each) in places(group, left, room) {
+                let (look, y) = (bar.1.class(), self.y(bar.0));
+                let height = self.bottom - y;
+                let _ = writeln!(
+                    text,
+                    "<rect class=\"{look}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{each:.1}\" \
+                     height=\"{height:.1}\"/>"
+                );
+            }
+            if number % every == 0 {
+                let middle = (left + room / 2.0, self.bottom + 15.0);
+                words(text, middle, "figure", "middle", &group.label);
+            }
+        }
+        if let Some(mark) = panel.mark {
+            let (left, right, y) = (self.left, self.right, self.y(mark));
+            let _ = writeln!(text, "<path class=\"mark\" d=\"M {left:.1} {y:.1} H {right:.1}\"/>");
+        }
+        // Figures over all else.
+        for (number, group) in panel.groups.iter().enumerate() {
+            for (bar, x, each) in places(group, self.left + room * number as f64, room) {
+                let figure = figure(bar.0);
+                if figure.chars().count() as f64 * CHARACTER <= each * 1.25 {
+                    let above = (x + each / 2.0, self.y(bar.0) - 3.0);
+                    words(text, above, "value", "middle", &figure);
+                }
+            }
+        }
+    }
+}
+
+/// The bars of a group with their left edges and their width.
+fn places(
+    group: &BarGroup,
+    left: f64,
+    room: f64,
+) -> impl Iterator<Item = ((f64, BarLook), f64, f64)> {
+    let each = room * 0.8 / group.bars.len().max(1) as f64;
+    let bars = group.bars.iter().enumerate();
+    bars.map(move |(number, bar)| (*bar, left + room * 0.1 + each * number as f64, each))
+}
+
+fn draw_legend(text: &mut String, chart: &BarChart, top: f64) {
+    let y = top + 14.0;
+    let _ =
+        writeln!(text, "<path class=\"rule\" d=\"M {MARGIN} {top:.1} H {:.1}\"/>", WIDTH - MARGIN);
+    let mut x = MARGIN;
+    for (look, meaning) in &chart.legend {
+        let class = look.class();
+        let _ = match look {
+            BarLook::Mark => {
+                writeln!(text, "<path class=\"mark\" d=\"M {x:.1} {:.1} h 24\"/>", y + 6.0)
+            }
+            _ => writeln!(
+                text,
+                "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"14\" height=\"12\"/>"
+            ),
+        };
+        x += if *look == BarLook::Mark { 32.0 } else { 22.0 };
+        words(text, (x, y + 10.5), "dim", "start", meaning);
+        x += meaning.chars().count() as f64 * CHARACTER + 28.0;
+    }
+    let mut below = top + LEGEND + 10.0;
+    for note in &chart.notes {
+        words(text, (MARGIN, below), "dim", "start", note);
+        below += NOTE;
+    }
+}
+
+/// The distance of the axis' figures: 1, 2 or 5 of a power of ten, two to five of them above 0.
+fn step(top: f64) -> f64 {
+    let top = top.max(1e-9);
+    let power = 10f64.powf((top / 5.0).log10().floor());
+    let times = [1.0, 2.0, 5.0].into_iter().find(|times| power * times * 5.0 >= top);
+    power * times.unwrap_or(10.0)
+}
+
+/// With two decimals at the most.
+fn figure(value: f64) -> String {
+    ((value * 100.0).round() / 100.0).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_axis_has_few_figures() {
+        for (top, expected) in
+            [(1.0, 0.2), (100.0, 20.0), (84.0, 20.0), (250.0, 50.0), (334.0, 100.0)]
+        {
+            assert!((step(top) - expected).abs() < 1e-9, "{top}: {}", step(top));
+        }
+    }
+
+    #[test]
+    fn nothing_to_draw_is_an_empty_picture() {
+        for columns in [0, 3] {
+            let panels = vec![BarPanel { heading: "<a & b>".to_owned(), ..BarPanel::default() }];
+            let text = bar_chart(&BarChart { columns, panels, ..BarChart::default() });
+            assert!(text.contains("&lt;a &amp; b&gt;"));
+            assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+            assert!(text.ends_with("</svg>\n"));
+        }
+    }
+}
