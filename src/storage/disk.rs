@@ -62,17 +62,70 @@ pub trait Replacement: Debug + Send {
     fn sync(&mut self) -> io::Result<()>;
 }
 
+/// An append-only file of the system's.
+#[derive(Debug)]
+pub struct RealFile {
+    file: Arc<File>,
+    len: u64,
+    /// Set while the bytes behind `len` are unknown: an append failed and could not be undone.
+    dirty_tail: bool,
+}
+
+impl RealFile {
+    /// Takes a file that is open for reading and writing.
+    ///
+    /// # Errors
+    /// It is no regular file, or its length cannot be had.
+    pub(super) fn new(file: File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("expected a regular file"));
+        }
+        Ok(Self { file: Arc::new(file), len: metadata.len(), dirty_tail: false })
+    }
+
+    /// The length in bytes.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Appends all of `bytes`, or nothing.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.dirty_tail {
+            self.file.set_len(self.len)?;
+            self.dirty_tail = false;
+        }
+        if let Err(error) = self.file.write_all_at(bytes, self.len) {
+            // A part may have been written. It must not be left for a shorter append to lie before.
+            self.dirty_tail = self.file.set_len(self.len).is_err();
+            return Err(error);
+        }
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Cuts the file to `len` bytes, durably.
+    pub(super) fn cut(&mut self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)?;
+        self.len = len;
+        self.dirty_tail = false;
+        self.file.sync_all()
+    }
+
+    /// Reads and syncs from any thread.
+    pub(super) fn handle(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+}
+
 /// `DIR/storage.txt`, held by this process alone.
 #[derive(Debug)]
 pub struct RealDisk {
     folder: PathBuf,
     path: String,
-    file: Arc<File>,
-    len: u64,
+    file: RealFile,
     /// Tells the replacement begun last from older ones.
     replacements: u64,
-    /// Set while the bytes behind `len` are unknown: an append failed and could not be undone.
-    dirty_tail: bool,
     /// The lock goes with the process, however it ends.
     _lock: File,
 }
@@ -93,18 +146,13 @@ impl RealDisk {
         options.read(true).write(true).create(true).truncate(false);
         let file = options.open(&file_path).map_err(StorageError::io("open", &path))?;
         sync_folder(folder).map_err(StorageError::io("sync the folder of", &path))?;
-        let metadata = file.metadata().map_err(StorageError::io("read the length of", &path))?;
-        if !metadata.is_file() {
-            let source = io::Error::other("expected a regular file");
-            return Err(StorageError::Io { action: "use", path, source });
-        }
-        let (file, len) = (Arc::new(file), metadata.len());
-        let folder = folder.to_owned();
-        Ok(Self { folder, path, file, len, replacements: 0, dirty_tail: false, _lock: lock })
+        let file = RealFile::new(file).map_err(StorageError::io("use", &path))?;
+        Ok(Self { folder: folder.to_owned(), path, file, replacements: 0, _lock: lock })
     }
 }
 
-fn lock(path: &Path) -> Result<File, StorageError> {
+/// Takes the lock file of a folder; the lock goes with the process, however it ends.
+pub(super) fn lock(path: &Path) -> Result<File, StorageError> {
     let shown = path.display().to_string();
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
@@ -120,7 +168,7 @@ fn replacement_path(folder: &Path) -> PathBuf {
     folder.join("storage.txt.new")
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -128,7 +176,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 }
 
 /// Makes creations and renames in the folder durable.
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
@@ -141,32 +189,19 @@ impl Disk for RealDisk {
     }
 
     fn len(&self) -> u64 {
-        self.len
+        self.file.len()
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.dirty_tail {
-            self.file.set_len(self.len)?;
-            self.dirty_tail = false;
-        }
-        if let Err(error) = self.file.write_all_at(bytes, self.len) {
-            // A part may have been written. It must not be left for a shorter append to lie before.
-            self.dirty_tail = self.file.set_len(self.len).is_err();
-            return Err(error);
-        }
-        self.len += bytes.len() as u64;
-        Ok(())
+        self.file.append(bytes)
     }
 
     fn cut(&mut self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)?;
-        self.len = len;
-        self.dirty_tail = false;
-        self.file.sync_all()
+        self.file.cut(len)
     }
 
     fn handle(&self) -> Arc<File> {
-        Arc::clone(&self.file)
+        self.file.handle()
     }
 
     fn begin_replacement(&mut self) -> io::Result<RealReplacement> {
@@ -185,9 +220,8 @@ impl Disk for RealDisk {
         }
         replacement.file.sync_all()?;
         fs::rename(replacement_path(&self.folder), self.folder.join("storage.txt"))?;
-        self.file = Arc::new(replacement.file);
-        self.len = replacement.len;
-        self.dirty_tail = false;
+        self.file =
+            RealFile { file: Arc::new(replacement.file), len: replacement.len, dirty_tail: false };
         sync_folder(&self.folder)
     }
 }

@@ -14,6 +14,7 @@
 //! log_file   the open file: appends, sparse index, chunks to ship      (behind its own lock)
 //! compact    drops the garbage beside running appends
 //! disk       the Disk trait and the real disk; mem_disk: one in memory that crashes on demand
+//! hash_table another store: a table with a log and a checkpoint, for the cluster lab
 //! ```
 //!
 //! A write's way: [`Store::execute`] changes the table and appends its records to a buffer, under the
@@ -29,6 +30,7 @@ mod entry;
 pub mod error;
 mod escape;
 pub mod glob;
+pub mod hash_table;
 pub mod install;
 pub mod journal;
 pub mod log_file;

@@ -239,7 +239,8 @@ fn key_and_value(body: &Body<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn escape_key(key: &[u8], out: &mut Vec<u8>) {
+/// Appends a key so that it cannot be taken for a note.
+pub(super) fn escape_key(key: &[u8], out: &mut Vec<u8>) {
     let rest = match key {
         [b'#', rest @ ..] => {
             hex(out, b'#');
@@ -266,7 +267,7 @@ fn flags_and_expires(body: &Body<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn number(out: &mut Vec<u8>, number: u64) {
+pub(super) fn number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
@@ -280,7 +281,7 @@ fn timestamp(out: &mut Vec<u8>, timestamp: Timestamp) {
 const SEAL: usize = 10;
 
 /// Ends the line that began at `start` with its checksum.
-fn seal(out: &mut Vec<u8>, start: usize) {
+pub(super) fn seal(out: &mut Vec<u8>, start: usize) {
     let digits = checksum_digits(crc32fast::hash(&out[start..]));
     out.push(b'\t');
     out.extend_from_slice(&digits);
@@ -291,8 +292,8 @@ fn checksum_digits(checksum: u32) -> [u8; 8] {
     std::array::from_fn(|i| b"0123456789abcdef"[(checksum >> (28 - 4 * i)) as usize & 15])
 }
 
-/// Reads a line (without its line feed).
-pub fn parse_line(line: &[u8]) -> Result<Record<'_>, RecordError> {
+/// Takes the checksum off a line (without its line feed), if it is the right one.
+pub(super) fn unseal(line: &[u8]) -> Result<&[u8], RecordError> {
     let Some((rest, [b'\t', found @ ..])) = line.split_last_chunk::<9>() else {
         return Err(RecordError::Columns);
     };
@@ -300,6 +301,12 @@ pub fn parse_line(line: &[u8]) -> Result<Record<'_>, RecordError> {
     if checksum_digits(computed) != *found {
         return Err(RecordError::Checksum { computed, found: shown(found) });
     }
+    Ok(rest)
+}
+
+/// Reads a line (without its line feed).
+pub fn parse_line(line: &[u8]) -> Result<Record<'_>, RecordError> {
+    let rest = unseal(line)?;
     if rest.starts_with(HEADER_START) && (rest == HEADER || rest == HEADER_COMPACTED) {
         let compacted = rest == HEADER_COMPACTED;
         return Ok(Record::new(Body::Header { compacted }, 0, Timestamp::ZERO));
@@ -374,7 +381,7 @@ fn parse_flags(flags: &[u8]) -> Option<(u32, Option<u64>)> {
     }
 }
 
-fn parse_number(digits: &[u8]) -> Option<u64> {
+pub(super) fn parse_number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
