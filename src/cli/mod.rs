@@ -10,6 +10,7 @@ mod client_history;
 pub mod cluster;
 pub mod demo;
 pub mod draw;
+pub mod exercise;
 pub mod exit;
 mod generate;
 pub mod servers;
