@@ -2,7 +2,7 @@
 //!
 //! Shared by every program of the package.
 
-use std::{ffi::OsString, io::Write, process::ExitCode};
+use std::{ffi::OsString, io::Write, process::ExitCode, time::Duration};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
@@ -52,6 +52,20 @@ pub fn address(text: &str) -> Result<String, String> {
         }
         _ => Err("expected HOST:PORT, such as 127.0.0.1:9889".to_owned()),
     }
+}
+
+/// `5s`, `150ms`, `1m 30s`; a plain number is seconds.
+pub fn time(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Ok(Duration::from_secs(seconds.into()));
+    }
+    let time = humantime::parse_duration(text)
+        .map_err(|error| format!("expected a time such as 5s or 150ms: {error}"))?;
+    // Beyond a day it is a slip of the pen, and sums of times must not overflow.
+    if time > Duration::from_secs(24 * 3600) {
+        return Err("expected a time of at most a day".to_owned());
+    }
+    Ok(time)
 }
 
 /// clap's message, several paragraphs, as one line: the error itself and its tip.

@@ -3,6 +3,7 @@
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{TcpStream, ToSocketAddrs},
+    ops::Range,
     time::Duration,
 };
 
@@ -117,6 +118,33 @@ impl Connection {
                 Err(error) => return Err(self.failed(error)),
             }
         }
+    }
+
+    /// Waits for a line of at most `longest` bytes, and marks it as used; its place, without its line end, is for
+    /// [`Connection::bytes`].
+    ///
+    /// # Errors
+    /// The connection ends, is silent for too long, or sends a longer line.
+    pub fn line(&mut self, longest: usize) -> Result<Range<usize>, ClientError> {
+        let mut searched = 0;
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.unread()[searched..]) {
+                let length = searched + end;
+                let start = self.consume(length + 1);
+                return Ok(start..start + length);
+            }
+            searched = self.unread().len();
+            if searched > longest {
+                return Err(self.malformed(self.unread(), "a shorter line"));
+            }
+            self.fill()?;
+        }
+    }
+
+    /// The error that these bytes are not what the protocol says should come.
+    pub fn malformed(&self, bytes: &[u8], expected: &'static str) -> ClientError {
+        let found = bytes[..bytes.len().min(80)].escape_ascii().to_string();
+        ClientError::Malformed { to: self.to.clone(), found, expected }
     }
 
     fn failed(&self, error: io::Error) -> ClientError {

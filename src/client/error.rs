@@ -28,6 +28,14 @@ pub enum ClientError {
         /// What the system says about it.
         why: String,
     },
+    /// Nobody knows where a server of this name is.
+    #[error("cannot find {name}: {why}")]
+    NotFound {
+        /// Its name.
+        name: String,
+        /// Who was asked, and what the answer was.
+        why: String,
+    },
     /// The connection could not be opened.
     #[error("cannot connect to {to}: {source}")]
     Connect {
@@ -55,6 +63,14 @@ pub enum ClientError {
     Refused {
         /// The error line.
         line: String,
+    },
+    /// The server cannot carry out requests now; the operation did not happen and may be tried again.
+    #[error("{to} cannot do it now: {why}")]
+    Unavailable {
+        /// The address.
+        to: String,
+        /// What the server says.
+        why: String,
     },
     /// The server gave up waiting; the operation may still take effect.
     #[error("the server answered: {line}")]
@@ -96,9 +112,11 @@ impl ClientError {
         match self {
             Self::NothingListens { .. }
             | Self::Address { .. }
+            | Self::NotFound { .. }
             | Self::Connect { .. }
             | Self::Key { .. }
             | Self::Closed { .. }
+            | Self::Unavailable { .. }
             | Self::Refused { .. } => Certainty::Fail,
             Self::OutcomeUnknown { .. }
             | Self::NoReply { .. }
@@ -109,6 +127,12 @@ impl ClientError {
 
     /// Whether the connection is of no further use: what comes next on it could not be attributed.
     pub fn ends_connection(&self) -> bool {
-        !matches!(self, Self::Key { .. } | Self::Refused { .. } | Self::OutcomeUnknown { .. })
+        !matches!(
+            self,
+            Self::Key { .. }
+                | Self::Refused { .. }
+                | Self::Unavailable { .. }
+                | Self::OutcomeUnknown { .. }
+        )
     }
 }

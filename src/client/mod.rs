@@ -16,15 +16,19 @@
 //! both ends stalls until the timeout, because the replies are read only after everything is written;
 //! keep a batch below a few hundred kilobytes a direction.
 
+pub mod catalog;
+pub mod cluster;
 mod connection;
 mod error;
 pub mod routing;
 mod session;
+pub mod table;
 mod words;
 
 pub use connection::{Connection, Options};
 pub use error::{Certainty, ClientError};
 pub use session::{Ask, Client, Reply, Request, check_key};
+pub use table::TableClient;
 pub use words::{Words, help_text, translate};
 
 /// The protocol that a client speaks; `--protocol` chooses it.

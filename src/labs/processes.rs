@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -90,13 +91,22 @@ impl RunFile {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(failed("create", folder))?;
         }
-        let open =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-        let mut file = open.map_err(failed("open", path))?;
+        let mut file = Self::lock(path)?;
+        file.set_len(0).map_err(failed("write", path))?;
+        write!(file, "{}", std::process::id()).map_err(failed("write", path))?;
+        Ok(Self { path: path.to_owned(), _lock: file })
+    }
+
+    fn lock(path: &Path) -> Result<File, ProcessError> {
         let deadline = Instant::now() + GLANCE;
         loop {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false);
+            let file = options.open(path).map_err(failed("open", path))?;
             match file.try_lock() {
-                Ok(()) => break,
+                // Whoever held it before may have removed the file meanwhile: then this lock is on nothing.
+                Ok(()) if is_at(&file, path) => return Ok(file),
+                Ok(()) => {}
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOOK),
                 Err(TryLockError::WouldBlock) => {
                     let pid = holder(path).unwrap_or(0);
@@ -105,10 +115,13 @@ impl RunFile {
                 Err(TryLockError::Error(source)) => return Err(failed("lock", path)(source)),
             }
         }
-        file.set_len(0).map_err(failed("write", path))?;
-        write!(file, "{}", std::process::id()).map_err(failed("write", path))?;
-        Ok(Self { path: path.to_owned(), _lock: file })
     }
+}
+
+/// Whether an open file is the one at this path.
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(open), Ok(there)) = (file.metadata(), fs::metadata(path)) else { return false };
+    (open.dev(), open.ino()) == (there.dev(), there.ino())
 }
 
 impl Drop for RunFile {
@@ -116,6 +129,18 @@ impl Drop for RunFile {
         // Left behind it says nothing wrong: nobody holds its lock.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Where a program of this package is: beside this one.
+///
+/// # Errors
+/// The system does not say where this one is.
+pub fn program(name: &str) -> Result<PathBuf, ProcessError> {
+    let own = std::env::current_exe().map_err(failed("find", Path::new(name)))?;
+    let folder = own.parent().unwrap_or(Path::new("."));
+    // Tests run in a folder below.
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+    Ok(folder.join(name))
 }
 
 /// The process that holds a run file, if one does.
@@ -252,4 +277,84 @@ fn wait_gone(run_file: &Path, patience: Duration) -> bool {
         thread::sleep(LOOK);
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server in shell: `body` runs with the run file held.
+    fn launch(folder: &Path, body: &str) -> Launch {
+        let script = format!("exec 9>>\"$2\"; flock -n 9; echo $$ >\"$2\"; {body}");
+        Launch {
+            program: "/bin/sh".into(),
+            arguments: ["-c", &script, "sh"].map(OsString::from).into(),
+            log: folder.join("logs/one"),
+            run_file: folder.join("one.run"),
+            sign: "Ready",
+            patience: Duration::from_secs(10),
+        }
+    }
+
+    fn with_run_folder(test: impl FnOnce(&Path)) {
+        let folder = tempfile::tempdir().expect("a folder");
+        test(folder.path());
+    }
+
+    #[test]
+    fn a_server_is_started_seen_and_stopped() {
+        with_run_folder(|folder| {
+            let server = launch(folder, "echo Starting; echo Ready on 7; exec sleep 600");
+            assert_eq!(server.start().expect("it starts"), "Ready on 7");
+            let pid = holder(&server.run_file).expect("it runs");
+            let again = server.start().expect_err("it runs already");
+            assert!(matches!(again, ProcessError::Running { pid: found, .. } if found == pid));
+            assert!(stop(&server.run_file, Duration::from_secs(10)).expect("it ends"));
+            assert_eq!(holder(&server.run_file), None);
+            assert!(!stop(&server.run_file, Duration::ZERO).expect("there is none"));
+        });
+    }
+
+    #[test]
+    fn a_server_that_does_not_listen_to_reason_is_killed() {
+        with_run_folder(|folder| {
+            let server = launch(folder, "trap '' TERM; echo Ready; exec sleep 600");
+            server.start().expect("it starts");
+            assert!(stop(&server.run_file, Duration::from_millis(50)).expect("it ends"));
+            assert_eq!(holder(&server.run_file), None);
+        });
+    }
+
+    #[test]
+    fn a_server_that_ends_or_never_serves_is_told() {
+        with_run_folder(|folder| {
+            let ended = launch(folder, "echo the port is taken >&2; exit 3").start();
+            let Err(ProcessError::Ended { status, last_words }) = ended else {
+                panic!("expected the end, found {ended:?}")
+            };
+            assert_eq!(
+                (status.as_str(), last_words.as_str()),
+                ("exit status: 3", "the port is taken")
+            );
+            let silent = launch(folder, "exec sleep 600");
+            let silent = Launch { patience: Duration::from_millis(50), ..silent };
+            assert!(matches!(silent.start(), Err(ProcessError::NotReady { .. })));
+            assert_eq!(holder(&silent.run_file), None);
+        });
+    }
+
+    #[test]
+    fn a_run_file_is_held_by_one_process_and_goes_with_it() {
+        with_run_folder(|folder| {
+            let path = folder.join("below/two.run");
+            let held = RunFile::hold(&path).expect("it is free");
+            assert_eq!(holder(&path), i32::try_from(std::process::id()).ok());
+            assert!(matches!(RunFile::hold(&path), Err(ProcessError::Running { .. })));
+            drop(held);
+            assert!(!path.exists());
+            // Left behind by a process that is gone: nobody's.
+            fs::write(&path, "1").expect("written");
+            assert_eq!(holder(&path), None);
+        });
+    }
 }

@@ -1,5 +1,7 @@
 //! `lab cluster`: one file a command.
 
+pub mod target;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 

@@ -63,10 +63,10 @@ pub struct Arguments {
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_init)]
     init: Vec<InitialValue>,
     /// Sleeps before a delivered write is applied.
-    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = usage::time)]
     write_delay: Duration,
     /// How long a client waits for the outcome of a write, beyond the write delay.
-    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = usage::time)]
     write_timeout: Duration,
     /// When a write counts as kept: always (after fdatasync), batch (synced 10 ms behind the reply) or os.
     #[arg(long, default_value = "batch", value_name = "POLICY")]
@@ -210,20 +210,6 @@ fn parse_init(text: &str) -> Result<InitialValue, String> {
         return Err(format!("expected a key of 1 to {} bytes", limits::MAX_KEY));
     }
     Ok(InitialValue { key: key.as_bytes().into(), data: value.as_bytes().into() })
-}
-
-/// `5s`, `150ms`, `1m 30s`; a plain number is seconds.
-fn parse_time(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse::<u32>() {
-        return Ok(Duration::from_secs(seconds.into()));
-    }
-    let time = humantime::parse_duration(text)
-        .map_err(|error| format!("expected a time such as 5s or 150ms: {error}"))?;
-    // Beyond a day it is a slip of the pen, and sums of times must not overflow.
-    if time > Duration::from_secs(24 * 3600) {
-        return Err("expected a time of at most a day".to_owned());
-    }
-    Ok(time)
 }
 
 fn parse_max_value(text: &str) -> Result<usize, String> {

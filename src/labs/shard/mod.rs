@@ -1,7 +1,24 @@
 //! The shard lab: a database spread over nodes by the client, and copies on adjacent nodes.
+//!
+//! | file | what |
+//! |---|---|
+//! | `settings` | `settings.cfg`: the nodes, the placement function, the number of copies, the handler |
+//! | `server` | one node: its port, its table, what it prints |
+//! | `client` | updates and reads at one node, or spread by the placement function |
+//! | `local` | all nodes of some settings in this process, for experiments and tests |
+//! | `balance`, `resize`, `quorum` | the exercises |
+//! | `fairness` | how even a load is |
 
 pub mod balance;
+pub mod client;
 pub mod fairness;
+pub mod local;
 pub mod resize;
+pub mod server;
+pub mod settings;
 
 pub use super::exercise;
+pub use client::{Answer, SendError, ShardClient};
+pub use local::LocalNodes;
+pub use server::{ServerError, ShardServer};
+pub use settings::{Handler, NodeAddress, Settings, SettingsError};

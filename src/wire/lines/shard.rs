@@ -14,6 +14,9 @@ use serde::Deserialize;
 
 use super::write_string;
 
+/// The longest body in bytes; a longer one is refused.
+pub const MAX_BODY: usize = 1024 * 1024;
+
 /// The type of a request or a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
