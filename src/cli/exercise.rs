@@ -4,13 +4,14 @@ use std::{
     ffi::OsString,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     labs::exercise::Exercise,
-    report::{self, Style},
+    report::{self, FolderError, Style},
 };
 
 /// The folder in which runs have theirs.
@@ -25,6 +26,43 @@ pub fn progress(length: u64, what: &str) -> ProgressBar {
     }
 }
 
+/// What is set when the user asks to stop (SIGINT, SIGTERM). With `abrupt` a second time ends the process at once;
+/// not so where servers of our own would be left behind.
+///
+/// # Errors
+/// The system refuses to say when.
+pub fn stop_flag(abrupt: bool) -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        if abrupt {
+            let flag = Arc::clone(&stop);
+            signal_hook::flag::register_conditional_shutdown(signal, 130, flag)?;
+        }
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
+/// The folder of a run: the one that was asked for, or a new one below `results/`.
+///
+/// # Errors
+/// It cannot be made.
+pub fn folder(out: Option<&Path>, name: &str) -> Result<PathBuf, FolderError> {
+    match out {
+        Some(folder) => report::prepare(folder).map(|()| folder.to_owned()),
+        None => {
+            let root = PathBuf::from(RESULTS);
+            let name = report::numbered(&root, name)?;
+            Ok(root.join(name))
+        }
+    }
+}
+
+/// The command line, for `summary.json`.
+pub fn words(arguments: &[OsString]) -> Vec<String> {
+    arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
 /// Writes the files of an exercise and says where they are.
 pub fn save(
     exercise: &Exercise,
@@ -32,16 +70,8 @@ pub fn save(
     arguments: &[OsString],
     style: Style,
 ) -> anyhow::Result<()> {
-    let folder = match out {
-        Some(folder) => folder.to_owned(),
-        None => {
-            let root = PathBuf::from(RESULTS);
-            let name = report::numbered(&root, exercise.name)?;
-            root.join(name)
-        }
-    };
-    let words: Vec<String> =
-        arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let folder = folder(out, exercise.name)?;
+    let words = words(arguments);
     let files = exercise.save(&folder, &words)?;
     let place = style.bold(&format!("{}/", folder.display()));
     writeln!(io::stdout(), "{place} {}", files.join(" "))?;

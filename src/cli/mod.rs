@@ -13,6 +13,7 @@ pub mod draw;
 pub mod exercise;
 pub mod exit;
 mod generate;
+pub mod progress;
 pub mod servers;
 pub mod shard;
 pub mod sim;

@@ -35,9 +35,9 @@ pub use compare::{
 };
 pub use dots::{Band, DotChart, DotPanel, Dots, dot_chart};
 pub use folder::{FolderError, numbered, prepare, write_files, write_text};
-pub use format_json::{KindSummary, PairsSummary, Summary, summarize};
+pub use format_json::{KindSummary, PairsSummary, Summary, median, summarize};
 pub use lanes::lanes;
-pub use machine::Machine;
+pub use machine::{Machine, ProcessorTime};
 pub use run::{Floors, Pairs, Report, Round};
 pub use space_time::{Arrow, ArrowKind, Diagram, Lane, Look, Panel, Span, space_time};
 pub use style::Style;

@@ -1,5 +1,6 @@
 //! `lab cluster`: one file a command.
 
+mod perf;
 pub mod target;
 
 use std::ffi::OsString;
@@ -15,12 +16,16 @@ pub struct ClusterArgs {
 }
 
 #[derive(Debug, Subcommand)]
-enum ClusterCommand {}
+enum ClusterCommand {
+    Perf(perf::PerfArgs),
+}
 
 /// Runs the command.
 ///
 /// # Errors
 /// What the command reports.
-pub fn run(args: &ClusterArgs, _arguments: &[OsString]) -> anyhow::Result<ExitCode> {
-    match args.command {}
+pub fn run(args: &ClusterArgs, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        ClusterCommand::Perf(args) => perf::run(args, arguments),
+    }
 }

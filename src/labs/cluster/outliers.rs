@@ -203,6 +203,7 @@ mod tests {
             total: Tally::default(),
             samples,
             troubles: Vec::new(),
+            busy: None,
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 
 use crate::bench::{BenchError, Clock, Meter, MonotonicClock, together};
-use crate::report::Tally;
+use crate::report::{ProcessorTime, Tally};
 
 /// Why an operation did not come about; in the words of the client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,6 +108,16 @@ impl Load {
         let _ = write!(out, "^{}-{client}-{:06}\\d$", self.prefix, number / 10);
     }
 
+    /// A key and a value as a client writes them.
+    ///
+    /// # Errors
+    /// No JSON can be made of the value, which does not happen.
+    pub fn example(&self) -> Result<(String, Box<RawValue>), serde_json::Error> {
+        let mut key = String::new();
+        self.key(&mut key, 0, 0);
+        Ok((key, self.value(0)?))
+    }
+
     fn value(&self, client: usize) -> Result<Box<RawValue>, serde_json::Error> {
         let inner = self.value_size.saturating_sub(2);
         let mut text = format!("value of client {client} ");
@@ -170,6 +180,8 @@ pub struct PhaseResult {
     pub samples: Vec<Sample>,
     /// What went wrong first, a line a client.
     pub troubles: Vec<String>,
+    /// The share of the time in which the machine's processors worked, for whomever; from 0 to 1.
+    pub busy: Option<f64>,
 }
 
 /// One client in one phase.
@@ -202,6 +214,7 @@ impl PhaseResult {
             total: Tally::default(),
             samples: Vec::new(),
             troubles: Vec::new(),
+            busy: None,
         };
         for (client, part) in parts.into_iter().enumerate() {
             let missing = || Part { trouble: Some("panicked".to_owned()), ..Part::default() };
@@ -235,20 +248,39 @@ pub fn run_load<T: Table>(
     stop: &AtomicBool,
     meter: &Meter,
 ) -> Result<Vec<PhaseResult>, BenchError> {
+    run_phases(tables, load, &Phase::ALL, run, stop, meter)
+}
+
+/// The same with some of the phases.
+///
+/// # Errors
+/// The system has no threads for so many clients.
+pub fn run_phases<T: Table>(
+    tables: &mut [T],
+    load: &Load,
+    phases: &[Phase],
+    run: Instant,
+    stop: &AtomicBool,
+    meter: &Meter,
+) -> Result<Vec<PhaseResult>, BenchError> {
     let mut workers: Vec<Worker<'_, T>> = tables
         .iter_mut()
         .enumerate()
         .map(|(client, table)| Worker { table, load, client, inserted: 0, removed: 0 })
         .collect();
     let mut results = Vec::new();
-    for phase in Phase::ALL {
+    for phase in phases.iter().copied() {
         meter.begin(phase.name());
         let begun = run.elapsed();
         let work = |_: usize, worker: &mut Worker<'_, T>, clock| {
             worker.run(phase, clock, begun, stop, meter)
         };
+        let before = ProcessorTime::look();
         let parts = together(workers.iter_mut(), work)?;
-        results.push(PhaseResult::of(phase, begun, parts));
+        let mut result = PhaseResult::of(phase, begun, parts);
+        let after = ProcessorTime::look();
+        result.busy = before.zip(after).and_then(|(before, after)| after.busy_since(before));
+        results.push(result);
     }
     meter.begin("tidy up");
     together(workers.iter_mut(), |_, worker, _| worker.tidy_up(stop))?;

@@ -4,9 +4,10 @@
 //! |---|---|
 //! | `load.rs` | the phases: what a client does, when it stops, what is counted |
 //! | `steps.rs` | the same load with more and more clients, until it levels out |
-//! | `tables.rs` | the figures as tables, CSV and JSON |
+//! | `table.rs` | the cluster's client as what the load goes to |
+//! | `tables.rs` | the figures as tables, CSV, JSON and a picture |
 //! | `sweep.rs` | three clusters started for the purpose, side by side |
-//! | `floor.rs` | the figures next to what the machine itself charges |
+//! | `floor.rs`, `large.rs` | the figures next to what the machine itself charges, and of a large table |
 //!
 //! *Closed loop*: a client sends its next request when the last one is answered, so throughput is the
 //! number of clients over the mean latency, and what limits it is found by adding clients. Each client is a
@@ -17,13 +18,15 @@
 //! machine, not the server.
 
 pub mod floor;
+mod large;
 mod load;
 mod steps;
 pub mod sweep;
+mod table;
 mod tables;
 
 pub use load::{
-    ClientFigures, Load, Part, Phase, PhaseResult, Sample, Table, TableError, run_load,
+    ClientFigures, Load, Part, Phase, PhaseResult, Sample, Table, TableError, run_load, run_phases,
 };
 pub use steps::{Clients, MAX_CLIENTS, Step, StepsError, run_steps};
 pub use tables::{

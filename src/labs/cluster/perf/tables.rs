@@ -119,7 +119,7 @@ const BEGIN: [&str; 4] = ["servers", "copies", "clients", "phase"];
 /// For CSV: a row a cluster, number of clients and phase.
 pub fn steps_columns(series: &[Series]) -> Columns {
     let own = ["ops", "ops_per_second", "p50_us", "p90_us", "p99_us", "p99.9_us", "max_us"];
-    let heading = [&BEGIN[..], &own, &["errors", "unknown", "seconds"]].concat();
+    let heading = [&BEGIN[..], &own, &["errors", "unknown", "seconds", "processors_busy"]].concat();
     let mut columns = Columns::new(&heading);
     each(series, |begin, result| {
         let tally = &result.total;
@@ -129,6 +129,7 @@ pub fn steps_columns(series: &[Series]) -> Columns {
         row.extend(percentiles.map(|p| format!("{:.1}", tally.percentile_us(p))));
         row.extend([tally.errors.to_string(), tally.unknown.to_string()]);
         row.push(format!("{:.6}", result.elapsed.as_secs_f64()));
+        row.push(result.busy.map_or(String::new(), |busy| format!("{busy:.3}")));
         columns.row(row);
     });
     columns
@@ -170,6 +171,7 @@ pub fn series_json(series: &[Series]) -> Value {
             "errors": tally.errors,
             "unknown": tally.unknown,
             "seconds": result.elapsed.as_secs_f64(),
+            "processors_busy": result.busy,
         }));
     });
     rows.into()
