@@ -1,5 +1,7 @@
 //! `lab cluster`: one file a command.
 
+mod diverge;
+mod outliers;
 mod perf;
 pub mod target;
 
@@ -18,6 +20,8 @@ pub struct ClusterArgs {
 #[derive(Debug, Subcommand)]
 enum ClusterCommand {
     Perf(perf::PerfArgs),
+    Outliers(outliers::OutliersArgs),
+    Diverge(diverge::DivergeArgs),
 }
 
 /// Runs the command.
@@ -27,5 +31,7 @@ enum ClusterCommand {
 pub fn run(args: &ClusterArgs, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     match &args.command {
         ClusterCommand::Perf(args) => perf::run(args, arguments),
+        ClusterCommand::Outliers(args) => outliers::run(args, arguments),
+        ClusterCommand::Diverge(args) => diverge::run(args, arguments),
     }
 }

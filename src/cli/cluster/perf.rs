@@ -88,6 +88,7 @@ impl PerfArgs {
     fn load(&self) -> Load {
         Load {
             ops: self.ops,
+            lookups: self.ops,
             scans: self.scans,
             limit: self.duration,
             value_size: self.value_size as usize,

@@ -35,8 +35,10 @@ pub struct FloorPlan {
     pub rounds: usize,
     /// Operations with one client, in a round.
     pub alone: u64,
-    /// Operations of each of many clients, in a round.
+    /// Inserts of each of many clients, in a round.
     pub each: u64,
+    /// Lookups of each of many clients, and echoes, in a round.
+    pub lookups: u64,
     /// How many are many.
     pub many: usize,
     /// The entries to scan and to start with.
@@ -47,7 +49,15 @@ pub struct FloorPlan {
 
 impl Default for FloorPlan {
     fn default() -> Self {
-        Self { rounds: 5, alone: 500, each: 200, many: 50, entries: 1_000_000, value_size: 32 }
+        Self {
+            rounds: 5,
+            alone: 500,
+            each: 200,
+            lookups: 1000,
+            many: 50,
+            entries: 1_000_000,
+            value_size: 32,
+        }
     }
 }
 
@@ -253,7 +263,7 @@ impl<'a> Rounds<'a> {
         into.insert_one.push(one[0].throughput());
         go_on(self.stop)?;
         self.meter.begin("echo");
-        into.echo_many.push(self.echo(true, plan.each * plan.many as u64)?.1);
+        into.echo_many.push(self.echo(true, plan.lookups * plan.many as u64)?.1);
         let phases = [Phase::Insert, Phase::Lookup];
         let many = self.load(format!("floor-{round}-many"), plan.each, plan.many, &phases)?;
         into.insert_many.push(many[0].throughput());
@@ -285,7 +295,8 @@ impl<'a> Rounds<'a> {
     ) -> Result<Vec<PhaseResult>, FloorError> {
         let load = self.plan.load(&prefix, ops);
         let tables = &mut self.tables[..clients];
-        let results = run_phases(tables, &load, phases, Instant::now(), self.stop, self.meter)?;
+        let (run, behind) = (Instant::now(), &mut || ());
+        let results = run_phases(tables, &load, phases, run, self.stop, self.meter, behind)?;
         go_on(self.stop)?;
         match results.iter().find_map(|result| result.troubles.first()) {
             Some(trouble) => Err(FloorError::Trouble(trouble.clone())),
@@ -298,6 +309,7 @@ impl FloorPlan {
     fn load(&self, prefix: &str, ops: u64) -> Load {
         Load {
             ops,
+            lookups: self.lookups,
             scans: 0,
             limit: Duration::from_secs(60),
             value_size: self.value_size,

@@ -76,8 +76,10 @@ impl Phase {
 /// What each client does.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// Operations of a client in a phase, but for scans.
+    /// Inserts of a client; as many removes.
     pub ops: u64,
+    /// Lookups of a client.
+    pub lookups: u64,
     /// Scans of a client: each looks at all keys of all servers.
     pub scans: u64,
     /// The longest that a phase takes.
@@ -93,7 +95,11 @@ pub struct Load {
 impl Load {
     /// How many operations a client does at most in a phase.
     pub fn count(&self, phase: Phase) -> u64 {
-        if phase == Phase::Scan { self.scans } else { self.ops }
+        match phase {
+            Phase::Insert | Phase::Remove => self.ops,
+            Phase::Lookup => self.lookups,
+            Phase::Scan => self.scans,
+        }
     }
 
     fn key(&self, out: &mut String, client: usize, number: u64) {
@@ -248,10 +254,10 @@ pub fn run_load<T: Table>(
     stop: &AtomicBool,
     meter: &Meter,
 ) -> Result<Vec<PhaseResult>, BenchError> {
-    run_phases(tables, load, &Phase::ALL, run, stop, meter)
+    run_phases(tables, load, &Phase::ALL, run, stop, meter, &mut || ())
 }
 
-/// The same with some of the phases.
+/// The same with some of the phases; `behind` is called behind each of them.
 ///
 /// # Errors
 /// The system has no threads for so many clients.
@@ -262,6 +268,7 @@ pub fn run_phases<T: Table>(
     run: Instant,
     stop: &AtomicBool,
     meter: &Meter,
+    behind: &mut dyn FnMut(),
 ) -> Result<Vec<PhaseResult>, BenchError> {
     let mut workers: Vec<Worker<'_, T>> = tables
         .iter_mut()
@@ -281,6 +288,7 @@ pub fn run_phases<T: Table>(
         let after = ProcessorTime::look();
         result.busy = before.zip(after).and_then(|(before, after)| after.busy_since(before));
         results.push(result);
+        behind();
     }
     meter.begin("tidy up");
     together(workers.iter_mut(), |_, worker, _| worker.tidy_up(stop))?;
@@ -311,7 +319,7 @@ impl<T: Table> Worker<'_, T> {
             Err(error) => return Part { trouble: Some(error.to_string()), ..part },
         };
         let most = match phase {
-            Phase::Insert => self.load.ops,
+            Phase::Insert => self.load.count(phase),
             _ if self.inserted == 0 => 0,
             Phase::Remove => self.inserted,
             _ => self.load.count(phase),
@@ -450,6 +458,7 @@ pub(super) mod tests {
     pub fn small_load() -> Load {
         Load {
             ops: 25,
+            lookups: 30,
             scans: 5,
             limit: Duration::from_secs(60),
             value_size: 16,
@@ -467,7 +476,7 @@ pub(super) mod tests {
         let run = Instant::now();
         let results = run_load(&mut tables, &load, run, &stop, &meter).expect("threads");
         let counts: Vec<u64> = results.iter().map(|result| result.total.succeeded()).collect();
-        assert_eq!(counts, [75, 75, 15, 75]);
+        assert_eq!(counts, [75, 90, 15, 75]);
         for result in &results {
             assert_eq!(result.troubles, Vec::<String>::new());
             assert_eq!(result.clients.len(), 3);

@@ -201,7 +201,9 @@ pub fn picture(series: &[Series], machine: &str) -> String {
     let panel = |phase: Phase| {
         let of = |series: &Series, clients: usize| {
             let step = series.steps.iter().find(|step| step.clients == clients);
-            step.map_or(0.0, |step| step.throughput(phase))
+            let rate = step.map_or(0.0, |step| step.throughput(phase));
+            // More digits than this are noise, and no lecture can read them.
+            if rate >= 10.0 { rate.round() } else { rate }
         };
         let group = |clients: &usize| BarGroup {
             label: clients.to_string(),
@@ -211,7 +213,7 @@ pub fn picture(series: &[Series], machine: &str) -> String {
         let bars = groups.iter().flat_map(|group| &group.bars);
         BarPanel {
             heading: format!("{}, operations a second", phase.name()),
-            subheading: "by the number of clients; sum of all clients".to_owned(),
+            subheading: "all clients together, by their number".to_owned(),
             top: bars.map(|(height, _)| *height).fold(1.0, f64::max) * 1.1,
             groups,
             mark: None,

@@ -1,4 +1,4 @@
-//! The slowest operations, and whether compaction is what made them slow.
+//! The slow operations of a phase, set against compactions and against chance.
 //!
 //! A server says when it compacted its log ([`Compaction`], in Unix time). An operation *overlaps* a compaction
 //! when one of the servers that it needed compacted at some moment between its begin and its end. That alone
@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use super::perf::{Phase, PhaseResult, Sample};
+use crate::labs::cluster::perf::{Phase, PhaseResult, Sample};
 
 /// So many slow operations are named.
 pub const NAMED: usize = 10;
