@@ -200,6 +200,11 @@ impl ClusterClient {
         self.observer = Box::new(observer);
     }
 
+    /// How many servers there are.
+    pub fn servers(&self) -> usize {
+        self.config.servers
+    }
+
     /// Which servers hold a key, its primary first.
     pub fn copies_of(&self, key: &str) -> Vec<usize> {
         let ClusterConfig { servers, copies: count, .. } = self.config;
@@ -226,11 +231,11 @@ impl ClusterClient {
             for index in self.in_turn(key) {
                 match self.ask(index, &mut |server| server.lookup(key)) {
                     Ok(found) => return Ok(found),
-                    Err(error) => last = Some((index, self.check(index, error)?)),
+                    Err(error) => last = Some((index, self.check(index, error, None)?)),
                 }
             }
             if let Some((index, error)) = last {
-                self.wait(index, error, &patience, false)?;
+                self.wait(index, &error, &patience, false)?;
             }
         }
     }
@@ -253,7 +258,7 @@ impl ClusterClient {
         let mut merged: BTreeMap<String, (usize, Box<RawValue>)> = BTreeMap::new();
         let patience = self.config.retry.begin();
         for index in 0..self.servers.len() {
-            for (key, value) in self.persist(index, &patience, false, &mut |s| s.scan(regex))? {
+            for (key, value) in self.persist(index, &patience, None, &mut |s| s.scan(regex))? {
                 // How late a read would ask this server; one that should not have the key at all comes last.
                 let rank = (index + self.servers.len() - self.placement.primary(&key))
                     % self.servers.len();
@@ -288,27 +293,28 @@ impl ClusterClient {
         let patience = self.config.retry.begin();
         let mut results = Vec::new();
         for index in self.copies_of(key) {
-            results.push(self.persist(index, &patience, !results.is_empty(), &mut call)?);
+            let begun = Some(!results.is_empty());
+            results.push(self.persist(index, &patience, begun, &mut call)?);
         }
         Ok(results)
     }
 
-    /// Asks one server until it answers. `begun`: parts of the operation have happened.
+    /// Asks one server until it answers. `begun`: for a write, whether a part of it has happened.
     fn persist<T>(
         &mut self,
         index: usize,
         patience: &Patience,
-        begun: bool,
+        begun: Option<bool>,
         call: &mut dyn FnMut(&mut TableClient) -> Result<T, ClientError>,
     ) -> Result<T, ClusterError> {
-        let mut unknown = begun;
+        let mut unknown = begun == Some(true);
         loop {
             match self.ask(index, call) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {
-                    let error = self.check(index, error)?;
-                    unknown |= error.certainty() == Certainty::Unknown;
-                    self.wait(index, error, patience, unknown)?;
+                    let error = self.check(index, error, Some(self.config.retry.wait))?;
+                    unknown |= begun.is_some() && error.certainty() == Certainty::Unknown;
+                    self.wait(index, &error, patience, unknown)?;
                 }
             }
         }
@@ -341,17 +347,21 @@ impl ClusterClient {
         answer
     }
 
-    /// Passes on what trying again can mend.
-    fn check(&mut self, index: usize, error: ClientError) -> Result<ClientError, ClusterError> {
+    /// Passes on what trying again can mend. `wait`: how long until then, where nobody else can be asked.
+    fn check(
+        &mut self,
+        index: usize,
+        error: ClientError,
+        wait: Option<Duration>,
+    ) -> Result<ClientError, ClusterError> {
+        let server = &mut self.servers[index];
         if let ClientError::Refused { .. } = error {
-            let server = self.servers[index].name().to_owned();
+            let server = server.name().to_owned();
             return Err(ClusterError::Refused { server, source: error });
         }
-        let quiet = self.config.retry.wait;
-        if self.servers[index].went_away(&error, quiet) {
-            let server = self.servers[index].name().to_owned();
-            let wait = (self.config.copies == 1).then_some(quiet);
-            (self.observer)(&Event::Away { server, why: error.to_string(), wait });
+        if server.went_away(&error, self.config.retry.wait, wait.is_some()) {
+            let server = server.name().to_owned();
+            (self.observer)(&Event::Away { server, why: why(&error), wait });
         }
         Ok(error)
     }
@@ -360,14 +370,16 @@ impl ClusterClient {
     fn wait(
         &mut self,
         index: usize,
-        error: ClientError,
+        error: &ClientError,
         patience: &Patience,
         unknown: bool,
     ) -> Result<(), ClusterError> {
         let Some(wait) = patience.next_wait() else {
             let certainty = if unknown { Certainty::Unknown } else { Certainty::Fail };
-            let (server, why) = (self.servers[index].name().to_owned(), error.to_string());
-            return Err(ClusterError::GaveUp { server, why, after: patience.spent(), certainty });
+            let (server, why) = (self.servers[index].name().to_owned(), why(error));
+            // Nobody reads further than that.
+            let after = Duration::from_millis(patience.spent().as_millis() as u64);
+            return Err(ClusterError::GaveUp { server, why, after, certainty });
         };
         std::thread::sleep(wait);
         Ok(())
@@ -378,5 +390,18 @@ impl ClusterClient {
         let mut all = self.copies_of(key);
         all.sort_by_key(|index| self.servers[*index].is_silent());
         all
+    }
+}
+
+/// What went wrong, without advice for another lab and without what is known of an operation of which this was
+/// one try of many.
+fn why(error: &ClientError) -> String {
+    match error {
+        ClientError::NothingListens { to } => format!("nothing listens on {to}"),
+        ClientError::NoReply { to, after } => {
+            format!("no reply from {to} within {}", humantime::format_duration(*after))
+        }
+        ClientError::Lost { to, source } => format!("the connection to {to} was lost: {source}"),
+        error => error.to_string(),
     }
 }

@@ -23,8 +23,8 @@ pub(super) struct Server {
     client: Option<TableClient>,
     asked: Option<Instant>,
     status: NodeStatus,
-    /// Somebody has been told that it is away.
-    announced: bool,
+    /// Somebody has been told that it is away, and that it is waited for.
+    announced: (bool, bool),
     silent_until: Option<Instant>,
 }
 
@@ -36,7 +36,7 @@ impl Server {
             client: None,
             asked: None,
             status: NodeStatus::Up,
-            announced: false,
+            announced: (false, false),
             silent_until: None,
         }
     }
@@ -62,8 +62,14 @@ impl Server {
         self.silent_until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Notes a failure; gives whether that is news. After a timeout it counts as silent for a while.
-    pub(super) fn went_away(&mut self, error: &ClientError, quiet: Duration) -> bool {
+    /// Notes a failure; gives whether it is news that the server is away, or that it is `awaited`. After a timeout
+    /// it counts as silent for a while.
+    pub(super) fn went_away(
+        &mut self,
+        error: &ClientError,
+        quiet: Duration,
+        awaited: bool,
+    ) -> bool {
         self.status = match error {
             ClientError::NothingListens { .. } => NodeStatus::Down,
             error => NodeStatus::Silent { why: error.to_string() },
@@ -71,14 +77,16 @@ impl Server {
         if is_timeout(error) {
             self.silent_until = Some(Instant::now() + quiet);
         }
-        !std::mem::replace(&mut self.announced, true)
+        let (away, waited_for) = self.announced;
+        self.announced = (true, waited_for || awaited);
+        !away || (awaited && !waited_for)
     }
 
     /// Notes an answer; gives whether that is news.
     pub(super) fn is_back(&mut self) -> bool {
         self.status = NodeStatus::Up;
         self.silent_until = None;
-        std::mem::take(&mut self.announced)
+        std::mem::take(&mut self.announced).0
     }
 
     /// A connection, opened where there is none: to where the server was last, or else to where the catalog

@@ -180,7 +180,13 @@ impl Stage {
             copies.push(if self.down == Some(server) {
                 None
             } else {
-                let found = self.observer.server(server)?.lookup(KEY)?;
+                let found = match self.observer.server(server)?.lookup(KEY) {
+                    // The server was killed since: its connection is lost, a new one will do.
+                    Err(error) if error.ends_connection() => {
+                        self.observer.server(server)?.lookup(KEY)?
+                    }
+                    found => found?,
+                };
                 Some(found.as_deref().map_or("-".to_owned(), plain))
             });
         }
