@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::bench::Meter;
 use crate::cli::{exercise, progress::with_progress};
 use crate::labs::cluster::diverge::{self, HELP, chance_text, steps_text};
-use crate::labs::cluster::fleet::servers_program;
+use crate::labs::processes;
 use crate::labs::simulation::save_recorded;
 use crate::report::{Style, verdicts};
 
@@ -42,7 +42,7 @@ pub fn run(args: &DivergeArgs, arguments: &[OsString]) -> anyhow::Result<ExitCod
     let style = Style::of_stdout();
     let stop = exercise::stop_flag(false)?;
     let meter = Meter::default();
-    let program = servers_program()?;
+    let program = processes::program("servers")?;
     let folder = exercise::folder(args.out.as_deref(), "cluster-diverge")?;
     let work = || diverge::run(&program, &folder, args.rounds, &stop, &meter);
     let rounds = args.rounds;

@@ -13,12 +13,12 @@ use super::target::{Reach, Target};
 use crate::bench::Meter;
 use crate::cli::{Lab, exercise, progress::with_progress, usage};
 use crate::client::cluster::ClusterClient;
-use crate::labs::cluster::fleet::servers_program;
 use crate::labs::cluster::perf::floor::{self, FloorPlan};
 use crate::labs::cluster::perf::{
     self, Clients, Load, Series, StepsError, TableError, run_steps, sweep,
 };
 use crate::labs::exercise::Exercise;
+use crate::labs::processes;
 use crate::report::{Machine, Style};
 
 /// The most operations of a client in a phase.
@@ -133,7 +133,7 @@ pub fn run(args: &PerfArgs, arguments: &[OsString]) -> anyhow::Result<ExitCode> 
         }
         // clap asks for them without --sweep.
         _ => {
-            let program = servers_program()?;
+            let program = processes::program("servers")?;
             let place = args.out.clone().unwrap_or_else(|| "results".into());
             let load = args.load();
             let run = || sweep::sweep(&program, &place, &args.clients, &load, &stop, &meter);
@@ -223,7 +223,7 @@ fn run_floor(args: &PerfArgs, arguments: &[OsString]) -> anyhow::Result<ExitCode
         value_size: args.value_size as usize,
         ..FloorPlan::default()
     };
-    let program = servers_program()?;
+    let program = processes::program("servers")?;
     let figures = progress(&meter, || floor::measure(&program, &folder, &plan, &stop, &meter))?;
     let mut out = io::stdout();
     writeln!(out, "{}", floor::table(&figures, &plan, style))?;

@@ -23,12 +23,6 @@ pub enum FleetError {
     /// It said something else than its port.
     #[error("expected '{SIGN}PORT' from the server, found {0:?}")]
     NoPort(String),
-    /// The program of the servers is not where this program is.
-    #[error("cannot find the program `servers` beside this one ({}); build both: cargo build --release", .0.display())]
-    NoProgram(PathBuf),
-    /// The system does not say where this program is.
-    #[error("cannot find out where this program is: {0}")]
-    NoSelf(#[from] std::io::Error),
 }
 
 /// Running servers; they are killed when this is dropped.
@@ -41,16 +35,6 @@ pub struct Fleet {
 struct Member {
     launch: Launch,
     address: String,
-}
-
-/// The program `servers` that was built with this one.
-///
-/// # Errors
-/// It is not there.
-pub fn servers_program() -> Result<PathBuf, FleetError> {
-    let own = std::env::current_exe()?;
-    let program = own.with_file_name(format!("servers{}", std::env::consts::EXE_SUFFIX));
-    if program.is_file() { Ok(program) } else { Err(FleetError::NoProgram(program)) }
 }
 
 impl Fleet {
