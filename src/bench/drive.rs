@@ -97,27 +97,22 @@ impl Gate {
     }
 }
 
-/// Runs one round: every target with the workload of the same index. Returns what was measured and
-/// the notes of clients that gave up.
-pub fn drive<T: Target + Send>(
-    targets: &mut [T],
-    workloads: &mut [Workload],
-    limit: &Limit,
-    stop: &AtomicBool,
-    meter: &Meter,
-) -> Result<(Round, Vec<String>), BenchError> {
+/// Runs `work` for each of `items` on a thread of its own, all from a common start; the clock shows 0 then.
+/// What each returned, in order; `None` for one that panicked.
+///
+/// # Errors
+/// The system has no thread for one of them; then none has begun.
+pub fn together<I: Send, R: Send>(
+    items: impl IntoIterator<Item = I>,
+    work: impl Fn(usize, I, MonotonicClock) -> R + Sync,
+) -> Result<Vec<Option<R>>, BenchError> {
     let gate = Gate::default();
-    let clients = targets.len();
     thread::scope(|scope| {
-        let mut threads = Vec::with_capacity(clients);
+        let mut threads = Vec::new();
         let mut refused = None;
-        for (index, (target, workload)) in targets.iter_mut().zip(workloads).enumerate() {
-            let plan = limit.plan(index, clients);
-            let gate = &gate;
-            let work = move || {
-                let clock = gate.wait()?;
-                Some(Worker::new(target, workload, plan, clock, stop, meter).run())
-            };
+        for (index, item) in items.into_iter().enumerate() {
+            let (gate, work) = (&gate, &work);
+            let work = move || Some(work(index, item, gate.wait()?));
             let builder = thread::Builder::new().name(format!("client-{index}")).stack_size(STACK);
             match builder.spawn_scoped(scope, work) {
                 Ok(handle) => threads.push(handle),
@@ -131,19 +126,36 @@ pub fn drive<T: Target + Send>(
         if let Some(error) = refused {
             return Err(BenchError::Thread(error));
         }
-        let mut total = Round::default();
-        let mut notes = Vec::new();
-        for (index, handle) in threads.into_iter().enumerate() {
-            match handle.join() {
-                Ok(Some((round, gone))) => {
-                    total.merge(&round);
-                    total.elapsed = total.elapsed.max(round.elapsed);
-                    notes.extend(gone.map(|error| format!("client {index} gave up: {error}")));
-                }
-                Ok(None) => {}
-                Err(_) => notes.push(format!("client {index} panicked; its figures are missing")),
-            }
-        }
-        Ok((total, notes))
+        Ok(threads.into_iter().map(|thread| thread.join().ok().flatten()).collect())
     })
+}
+
+/// Runs one round: every target with the workload of the same index. Returns what was measured and
+/// the notes of clients that gave up.
+pub fn drive<T: Target + Send>(
+    targets: &mut [T],
+    workloads: &mut [Workload],
+    limit: &Limit,
+    stop: &AtomicBool,
+    meter: &Meter,
+) -> Result<(Round, Vec<String>), BenchError> {
+    let clients = targets.len();
+    let work = |index, (target, workload): (&mut T, &mut Workload), clock| {
+        let plan = limit.plan(index, clients);
+        Worker::new(target, workload, plan, clock, stop, meter).run()
+    };
+    let mut total = Round::default();
+    let mut notes = Vec::new();
+    let ended = together(targets.iter_mut().zip(workloads), work)?;
+    for (index, ended) in ended.into_iter().enumerate() {
+        match ended {
+            Some((round, gone)) => {
+                total.merge(&round);
+                total.elapsed = total.elapsed.max(round.elapsed);
+                notes.extend(gone.map(|error| format!("client {index} gave up: {error}")));
+            }
+            None => notes.push(format!("client {index} panicked; its figures are missing")),
+        }
+    }
+    Ok((total, notes))
 }

@@ -9,7 +9,8 @@
 //!
 //! They carry the same number of bytes each way as the measured work, with as many clients and the same
 //! pipeline. Rounds alternate echo, chain, work, echo, …, and medians over the rounds are compared, so
-//! that the machine's noise hits all three alike. A ratio to the echo says what the server adds.
+//! that the machine's noise hits all three alike. A ratio to the echo says what the server adds. What a disk
+//! charges is in [`super::floor_disk`].
 
 use std::{
     io::{self, BufRead, BufReader},
@@ -67,6 +68,12 @@ impl Sizes {
                 length(&|out| write.outcome(out, &Outcome::Stored)),
             ),
         }
+    }
+
+    /// These lengths of a request and its reply, for reads and for writes alike.
+    pub fn of_lengths(request: usize, reply: usize) -> Self {
+        let both = (request.max(HEADER), reply);
+        Self { read: both, write: both }
     }
 
     fn of_kind(&self, kind: Kind) -> (usize, usize) {

@@ -22,6 +22,7 @@ mod clock;
 mod config;
 mod drive;
 pub mod floor;
+pub mod floor_disk;
 pub mod floor_server;
 mod history;
 pub mod pairs;
@@ -34,7 +35,7 @@ mod workload;
 
 pub use clock::{Clock, MonotonicClock};
 pub use config::{BenchError, Config, MAX_CLIENTS, MAX_PIPELINE};
-pub use drive::{Limit, Meter, drive};
+pub use drive::{Limit, Meter, drive, together};
 pub use recorded::Recorded;
 pub use run::{Measured, run};
 pub use target::{Answer, Operation, Target};

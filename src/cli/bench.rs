@@ -3,18 +3,14 @@
 use std::{
     ffi::OsString,
     fs,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{
-        Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    thread,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
-use super::{Lab, usage};
+use super::{Lab, progress::with_progress, usage};
 use crate::{
     bench::{self, BenchError, Config, Meter, pairs::run_pairs},
     client::{DEFAULT_TO, Protocol},
@@ -211,12 +207,13 @@ fn run_bench(args: &BenchArgs, words: Vec<String>, stop: &AtomicBool) -> anyhow:
     let early = if args.history { Some(folder(args, prefix)?) } else { None };
     let file = early.as_ref().map(|(_, folder)| folder.join(HISTORY));
     let run = || bench::run(&config, file.as_deref(), stop, &meter);
-    let measured = with_progress(&goal, &meter, run).inspect_err(|_| {
-        if let Some((_, folder)) = &early {
-            // A run that did not come about leaves no folder; one that holds something stays.
-            let _ = fs::remove_dir(folder);
-        }
-    })?;
+    let measured = with_progress(&meter, |phase, tenth| goal.message(phase, tenth), run)
+        .inspect_err(|_| {
+            if let Some((_, folder)) = &early {
+                // A run that did not come about leaves no folder; one that holds something stays.
+                let _ = fs::remove_dir(folder);
+            }
+        })?;
     let (name, folder) = early.map_or_else(|| folder(args, prefix), Ok)?;
     let report = Report {
         name,
@@ -258,7 +255,11 @@ fn run_pairs_command(
     let mut out = io::stdout();
     let meter = Meter::default();
     let goal = Goal { config: &config, operations: config.ops };
-    let run = with_progress(&goal, &meter, || run_pairs(&config, pairs, stop, &meter))?;
+    let run = with_progress(
+        &meter,
+        |phase, tenth| goal.message(phase, tenth),
+        || run_pairs(&config, pairs, stop, &meter),
+    )?;
     let mode = &run.pairs.mode;
     let name = args.name.clone().unwrap_or_else(|| format!("performance-{mode}"));
     let folder = args.out.clone().unwrap_or_else(|| Path::new(RESULTS).join(&name));
@@ -357,54 +358,14 @@ struct Goal<'a> {
     operations: Option<u64>,
 }
 
-/// Runs `work` and meanwhile draws its progress on standard error, if that is a terminal.
-fn with_progress<R: Send>(goal: &Goal<'_>, meter: &Meter, work: impl FnOnce() -> R) -> R {
-    if !io::stderr().is_terminal() {
-        return work();
-    }
-    let over = (Mutex::new(false), Condvar::new());
-    thread::scope(|scope| {
-        scope.spawn(|| draw_progress(goal, meter, &over));
-        let _end = EndOfProgress(&over);
-        work()
-    })
-}
-
-/// Ends the drawing when the work ends, in whatever way.
-struct EndOfProgress<'a>(&'a (Mutex<bool>, Condvar));
-
-impl Drop for EndOfProgress<'_> {
-    fn drop(&mut self) {
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.0.1.notify_all();
-    }
-}
-
-fn draw_progress(goal: &Goal<'_>, meter: &Meter, over: &(Mutex<bool>, Condvar)) {
-    let bar = indicatif::ProgressBar::new_spinner();
-    let template = "{spinner:.cyan} {prefix:<13} {pos} {msg} {elapsed:.dim}";
-    if let Ok(style) = indicatif::ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    let last = AtomicU64::new(0);
-    let mut ended = over.0.lock().unwrap_or_else(PoisonError::into_inner);
-    while !*ended {
-        let done = meter.done();
-        let of = match (meter.phase(), goal.operations) {
-            ("preload", _) => format!("of {} keys", goal.config.keys),
+impl Goal<'_> {
+    /// What is said behind the number of operations that are done.
+    fn message(&self, phase: &str, tenth: u64) -> String {
+        match (phase, self.operations) {
+            ("preload", _) => format!("of {} keys", self.config.keys),
             ("warm-up", _) => "operations".to_owned(),
             (_, Some(ops)) => format!("of {ops} operations"),
-            (_, None) => {
-                let tenth = done.saturating_sub(last.swap(done, Ordering::Relaxed));
-                format!("operations, {}/s", tenth * 10)
-            }
-        };
-        bar.set_prefix(meter.phase());
-        bar.set_message(of);
-        bar.set_position(done);
-        bar.tick();
-        let wait = over.1.wait_timeout(ended, Duration::from_millis(100));
-        ended = wait.unwrap_or_else(PoisonError::into_inner).0;
+            (_, None) => format!("operations, {}/s", tenth * 10),
+        }
     }
-    bar.finish_and_clear();
 }

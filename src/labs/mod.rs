@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod demo;
+pub mod exercise;
 pub mod judge;
 pub mod picture;
 pub mod processes;

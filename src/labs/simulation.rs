@@ -168,7 +168,8 @@ impl Kept {
     }
 }
 
-/// Writes `summary.json`, `history.jsonl` and `timeline.html` of a run that was recorded for real.
+/// Writes `summary.json`, `history.jsonl` and `timeline.html` of a run that was recorded for real; `more` goes into
+/// the summary too.
 ///
 /// # Errors
 /// What the system says.
@@ -178,18 +179,22 @@ pub fn save_recorded(
     history: &History,
     judged: &Judged,
     command_line: &[String],
+    more: serde_json::Map<String, serde_json::Value>,
 ) -> Result<(), SimulationError> {
     report::prepare(folder)?;
     write(folder, "history.jsonl", |out| jsonl::write(history, out))?;
     write(folder, "timeline.html", |out| judged.write_page(title, history, out))?;
     let strongest: Vec<&str> = judged.ladder.strongest().iter().map(|model| model.name).collect();
-    let summary = json!({
+    let mut summary = json!({
         "command_line": command_line,
         "claim": history.claim,
         "operations": history.operations.len(),
         "strongest": strongest,
         "witness_against": judged.witness.as_ref().map(|(model, _)| model.name),
     });
+    for (name, value) in more {
+        summary[name] = value;
+    }
     write_summary(folder, &summary)
 }
 

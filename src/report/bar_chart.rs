@@ -7,7 +7,7 @@
 
 use std::fmt::Write;
 
-use super::svg::{Colour, escape, sheet};
+use super::svg::{self, Colour, Svg, step};
 
 /// Panels in a grid, with one legend.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +59,8 @@ pub enum BarLook {
     Plain,
     /// Another kind of bar beside it.
     Other,
+    /// A third kind of bar beside both.
+    Third,
     /// A bar to look at.
     Notable,
     /// The dashed line.
@@ -70,6 +72,7 @@ impl BarLook {
         match self {
             Self::Plain => "plain",
             Self::Other => "other",
+            Self::Third => "third",
             Self::Notable => "notable",
             Self::Mark => "mark",
         }
@@ -108,6 +111,7 @@ const COLOURS: &[Colour] = &[
     (".rule", "stroke", "#dcdcd4", "#333b44"),
     (".plain", "fill", "#0067a8", "#62b6ee"),
     (".other", "fill", "#7fc7a9", "#1f8f6b"),
+    (".third", "fill", "#b06a98", "#e6a3c8"),
     (".notable", "fill", "#c04a00", "#ff9a56"),
     (".mark", "stroke", "#20262e", "#e8ebee"),
 ];
@@ -119,19 +123,14 @@ pub fn bar_chart(chart: &BarChart) -> String {
     let panel_height = HEAD + chart.height + FOOT;
     let legend = TITLE + panel_height * rows as f64;
     let height = legend + LEGEND + NOTE * chart.notes.len() as f64 + 8.0;
-    let mut text = String::new();
-    // Writing to a string cannot fail, here and below.
-    let _ = writeln!(
-        text,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
-         height=\"{height}\" role=\"img\" aria-labelledby=\"title description\">\n\
-         <title id=\"title\">{}</title>\n<desc id=\"description\">{}</desc>\n<style>\n{}</style>\n\
-         <rect class=\"paper\" width=\"{WIDTH}\" height=\"{height}\" rx=\"8\"/>",
-        escape(&chart.title),
-        escape(&chart.description),
-        sheet(STYLE, COLOURS)
-    );
-    words(&mut text, (MARGIN, 32.0), "title", "start", &chart.title);
+    let mut svg = Svg::begin(&svg::Frame {
+        size: (WIDTH, height),
+        title: &chart.title,
+        description: &chart.description,
+        rules: STYLE,
+        colours: COLOURS,
+    });
+    svg.words(MARGIN, 32.0, "title", "start", &chart.title);
     let width = (WIDTH - 2.0 * MARGIN - GAP * (columns - 1) as f64) / columns as f64;
     for (number, panel) in chart.panels.iter().enumerate() {
         let (row, column) = (number / columns, number % columns);
@@ -144,22 +143,12 @@ pub fn bar_chart(chart: &BarChart) -> String {
             bottom: top + HEAD + chart.height,
             scale: chart.height / panel.top.max(1e-9),
         };
-        words(&mut text, (left, top + 20.0), "heading", "start", &panel.heading);
-        words(&mut text, (left, top + 37.0), "dim", "start", &panel.subheading);
-        frame.draw(&mut text, panel);
+        svg.words(left, top + 20.0, "heading", "start", &panel.heading);
+        svg.words(left, top + 37.0, "dim", "start", &panel.subheading);
+        frame.draw(&mut svg, panel);
     }
-    draw_legend(&mut text, chart, legend);
-    text += "</svg>\n";
-    text
-}
-
-fn words(out: &mut String, at: (f64, f64), class: &str, anchor: &str, text: &str) {
-    let (x, y) = at;
-    let _ = writeln!(
-        out,
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"{class}\" text-anchor=\"{anchor}\">{}</text>",
-        escape(text)
-    );
+    draw_legend(&mut svg, chart, legend);
+    svg.end()
 }
 
 /// Where the bars of one panel are.
@@ -176,8 +165,8 @@ impl Frame {
         self.bottom - value * self.scale
     }
 
-    fn draw(&self, text: &mut String, panel: &BarPanel) {
-        let step = step(panel.top);
+    fn draw(&self, svg: &mut Svg, panel: &BarPanel) {
+        let step = step(panel.top, 5.0);
         // `step` leaves six of them at the most.
         for number in 0..=(panel.top / step).round() as usize {
             let value = number as f64 * step;
@@ -186,8 +175,9 @@ impl Frame {
                 break;
             }
             let (left, right) = (self.left, self.right);
-            let _ = writeln!(text, "<path class=\"rule\" d=\"M {left:.1} {y:.1} H {right:.1}\"/>");
-            words(text, (left - 6.0, y + 4.0), "figure", "end", &figure(value));
+            let _ =
+                writeln!(svg.text, "<path class=\"rule\" d=\"M {left:.1} {y:.1} H {right:.1}\"/>");
+            svg.words(left - 6.0, y + 4.0, "figure", "end", &figure(value));
         }
         let room = (self.right - self.left) / panel.groups.len().max(1) as f64;
         let longest = panel.groups.iter().map(|group| group.label.chars().count()).max();
@@ -198,20 +188,17 @@ impl Frame {
             for (bar, x, each) in places(group, left, room) {
                 let (look, y) = (bar.1.class(), self.y(bar.0));
                 let height = self.bottom - y;
-                let _ = writeln!(
-                    text,
-                    "<rect class=\"{look}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{each:.1}\" \
-                     height=\"{height:.1}\"/>"
-                );
+                svg.rect(look, (x, y), (each, height));
             }
             if number % every == 0 {
-                let middle = (left + room / 2.0, self.bottom + 15.0);
-                words(text, middle, "figure", "middle", &group.label);
+                let (x, y) = (left + room / 2.0, self.bottom + 15.0);
+                svg.words(x, y, "figure", "middle", &group.label);
             }
         }
         if let Some(mark) = panel.mark {
             let (left, right, y) = (self.left, self.right, self.y(mark));
-            let _ = writeln!(text, "<path class=\"mark\" d=\"M {left:.1} {y:.1} H {right:.1}\"/>");
+            let _ =
+                writeln!(svg.text, "<path class=\"mark\" d=\"M {left:.1} {y:.1} H {right:.1}\"/>");
         }
         // Figures over all else; all of them or none.
         let each = |group: &BarGroup| room * 0.8 / group.bars.len().max(1) as f64;
@@ -224,8 +211,8 @@ impl Frame {
         }
         for (number, group) in panel.groups.iter().enumerate() {
             for (bar, x, each) in places(group, self.left + room * number as f64, room) {
-                let above = (x + each / 2.0, self.y(bar.0) - 3.0);
-                words(text, above, "value", "middle", &figure(bar.0));
+                let above = self.y(bar.0) - 3.0;
+                svg.words(x + each / 2.0, above, "value", "middle", &figure(bar.0));
             }
         }
     }
@@ -242,58 +229,54 @@ fn places(
     bars.map(move |(number, bar)| (*bar, left + room * 0.1 + each * number as f64, each))
 }
 
-fn draw_legend(text: &mut String, chart: &BarChart, top: f64) {
+fn draw_legend(svg: &mut Svg, chart: &BarChart, top: f64) {
     let y = top + 14.0;
-    let _ =
-        writeln!(text, "<path class=\"rule\" d=\"M {MARGIN} {top:.1} H {:.1}\"/>", WIDTH - MARGIN);
+    let _ = writeln!(
+        svg.text,
+        "<path class=\"rule\" d=\"M {MARGIN} {top:.1} H {:.1}\"/>",
+        WIDTH - MARGIN
+    );
     let mut x = MARGIN;
     for (look, meaning) in &chart.legend {
         let class = look.class();
         let _ = match look {
             BarLook::Mark => {
-                writeln!(text, "<path class=\"mark\" d=\"M {x:.1} {:.1} h 24\"/>", y + 6.0)
+                writeln!(svg.text, "<path class=\"mark\" d=\"M {x:.1} {:.1} h 24\"/>", y + 6.0)
             }
             _ => writeln!(
-                text,
+                svg.text,
                 "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"14\" height=\"12\"/>"
             ),
         };
         x += if *look == BarLook::Mark { 32.0 } else { 22.0 };
-        words(text, (x, y + 10.5), "dim", "start", meaning);
+        svg.words(x, y + 10.5, "dim", "start", meaning);
         x += meaning.chars().count() as f64 * CHARACTER + 28.0;
     }
     let mut below = top + LEGEND + 10.0;
     for note in &chart.notes {
-        words(text, (MARGIN, below), "dim", "start", note);
+        svg.words(MARGIN, below, "dim", "start", note);
         below += NOTE;
     }
 }
 
-/// The distance of the axis' figures: 1, 2 or 5 of a power of ten, two to five of them above 0.
-fn step(top: f64) -> f64 {
-    let top = top.max(1e-9);
-    let power = 10f64.powf((top / 5.0).log10().floor());
-    let times = [1.0, 2.0, 5.0].into_iter().find(|times| power * times * 5.0 >= top);
-    power * times.unwrap_or(10.0)
-}
-
-/// With two decimals at the most.
+/// With two decimals at the most; `12.5k` and `1.2M` where it is long.
 fn figure(value: f64) -> String {
+    let short = |value: f64, unit: &str| {
+        let text = if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.1}") };
+        format!("{}{unit}", text.strip_suffix(".0").unwrap_or(&text))
+    };
+    if value >= 1e6 {
+        return short(value / 1e6, "M");
+    }
+    if value >= 1e4 {
+        return short(value / 1e3, "k");
+    }
     ((value * 100.0).round() / 100.0).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_axis_has_few_figures() {
-        for (top, expected) in
-            [(1.0, 0.2), (100.0, 20.0), (84.0, 20.0), (250.0, 50.0), (334.0, 100.0)]
-        {
-            assert!((step(top) - expected).abs() < 1e-9, "{top}: {}", step(top));
-        }
-    }
 
     #[test]
     fn nothing_to_draw_is_an_empty_picture() {

@@ -172,7 +172,7 @@ pub(super) fn ratios(report: &Report, floors: &Floors, figure: impl Fn(&Round) -
 }
 
 /// The middle figure, or the mean of the two in the middle; 0 for none.
-fn median(mut figures: Vec<f64>) -> f64 {
+pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     let middle = figures.len() / 2;
     match figures.len() {

@@ -127,7 +127,8 @@ fn percentile_label(x: &f64) -> String {
     format!("{:.decimals$} %", (1.0 - 10f64.powf(-x)) * 100.0)
 }
 
-fn latency_label(us: f64) -> String {
+/// `120 µs`, `3.4 ms`, `2 s`.
+pub(super) fn latency_label(us: f64) -> String {
     match us {
         us if us >= 1e6 => format!("{} s", round(us / 1e6)),
         us if us >= 1e3 => format!("{} ms", round(us / 1e3)),

@@ -45,3 +45,48 @@ impl Machine {
         }
     }
 }
+
+/// How much the processors of the machine have worked since it was started, all programs together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessorTime {
+    busy: u64,
+    all: u64,
+}
+
+impl ProcessorTime {
+    /// Looks; `None` where the system does not tell.
+    pub fn look() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    /// The first line is the sum over all processors: user, nice, system, idle, iowait, irq, softirq, steal.
+    fn parse(stat: &str) -> Option<Self> {
+        let line = stat.lines().next()?.strip_prefix("cpu ")?;
+        let ticks: Vec<u64> = line.split_whitespace().map_while(|word| word.parse().ok()).collect();
+        let all: u64 = ticks.iter().take(8).sum();
+        let idle: u64 = ticks.iter().skip(3).take(2).sum();
+        (ticks.len() >= 8).then_some(Self { busy: all - idle, all })
+    }
+
+    /// The share of the time since `earlier` in which the processors worked, from 0 to 1; `None` where no time
+    /// has passed that the system counts.
+    pub fn busy_since(self, earlier: Self) -> Option<f64> {
+        let all = self.all.checked_sub(earlier.all).filter(|all| *all > 0)?;
+        Some(self.busy.saturating_sub(earlier.busy) as f64 / all as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_and_waiting_is_not_busy() {
+        let earlier = ProcessorTime::parse("cpu  10 0 10 60 20 0 0 0 0 0\ncpu0 1 2 3\n");
+        let later = ProcessorTime::parse("cpu  30 0 20 70 40 0 0 0 0 0\n");
+        let (earlier, later) = (earlier.expect("a line"), later.expect("a line"));
+        assert_eq!(later.busy_since(earlier), Some(0.5));
+        assert_eq!(later.busy_since(later), None);
+        assert_eq!(ProcessorTime::parse("intr 1"), None);
+    }
+}

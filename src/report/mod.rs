@@ -11,6 +11,7 @@
 mod bar_chart;
 mod bars;
 mod compare;
+mod dots;
 mod folder;
 mod format_csv;
 mod format_hgrm;
@@ -32,14 +33,15 @@ pub use bars::{bar, bars};
 pub use compare::{
     Comparison, PAIR_MODES, compare_folders, comparison_svg, comparison_text, pairs_folder,
 };
+pub use dots::{Band, DotChart, DotPanel, Dots, dot_chart};
 pub use folder::{FolderError, numbered, prepare, write_files, write_text};
-pub use format_json::{KindSummary, PairsSummary, Summary, summarize};
+pub use format_json::{KindSummary, PairsSummary, Summary, median, summarize};
 pub use lanes::lanes;
-pub use machine::Machine;
+pub use machine::{Machine, ProcessorTime};
 pub use run::{Floors, Pairs, Report, Round};
 pub use space_time::{Arrow, ArrowKind, Diagram, Lane, Look, Panel, Span, space_time};
 pub use style::Style;
-pub use table::{Columns, floor_table, grouped, latency_table};
+pub use table::{Columns, floor_table, grouped, latency_table, micros};
 pub use tally::{Kind, PERCENTILES, Tally, new_histogram};
 
 /// One output format: the name of its file, and what writes it.

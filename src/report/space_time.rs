@@ -8,7 +8,7 @@
 
 use std::fmt::Write;
 
-use super::svg::{Colour, escape, sheet};
+use super::svg::{Colour, Frame, Svg, step};
 
 /// A picture: panels one above the other, with one legend.
 #[derive(Clone, Debug, Default)]
@@ -148,32 +148,24 @@ const COLOURS: &[Colour] = &[
 pub fn space_time(diagram: &Diagram) -> String {
     let heights: Vec<f64> = diagram.panels.iter().map(height).collect();
     let height = heights.iter().sum::<f64>() + LEGEND + NOTE * diagram.notes.len() as f64;
-    let mut svg = Svg::default();
-    svg.line(&format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
-         width=\"{WIDTH}\" height=\"{height}\" role=\"img\" aria-labelledby=\"title description\">"
-    ));
-    svg.line(&format!("<title id=\"title\">{}</title>", escape(&diagram.title)));
-    svg.line(&format!("<desc id=\"description\">{}</desc>", escape(&diagram.description)));
-    svg.line(&format!("<style>\n{}</style>", sheet(STYLE, COLOURS)));
-    svg.line(&format!("<rect class=\"paper\" width=\"{WIDTH}\" height=\"{height}\" rx=\"8\"/>"));
+    let mut svg = Svg::begin(&Frame {
+        size: (WIDTH, height),
+        title: &diagram.title,
+        description: &diagram.description,
+        rules: STYLE,
+        colours: COLOURS,
+    });
     let mut top = 0.0;
     for (panel, height) in diagram.panels.iter().zip(heights) {
         svg.panel(panel, top);
         top += height;
     }
     svg.legend(top, &diagram.notes);
-    svg.line("</svg>");
-    svg.text
+    svg.end()
 }
 
 fn height(panel: &Panel) -> f64 {
     HEAD + PITCH * panel.lanes.len().saturating_sub(1) as f64 + FOOT
-}
-
-#[derive(Default)]
-struct Svg {
-    text: String,
 }
 
 /// Where things are in one panel.
@@ -194,20 +186,6 @@ impl Places {
 }
 
 impl Svg {
-    fn line(&mut self, text: &str) {
-        self.text.push_str(text);
-        self.text.push('\n');
-    }
-
-    fn words(&mut self, x: f64, y: f64, class: &str, anchor: &str, text: &str) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            self.text,
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"{class}\" text-anchor=\"{anchor}\">{}</text>",
-            escape(text)
-        );
-    }
-
     fn panel(&mut self, panel: &Panel, top: f64) {
         let start = panel.start;
         let scale = (WIDTH - LEFT - RIGHT) / (panel.end - start).max(1e-9);
@@ -254,7 +232,7 @@ impl Svg {
             );
             let unit = if ms == 0.0 { " ms" } else { "" };
             self.words(x, below + 15.0, "axis", "middle", &format!("{ms}{unit}"));
-            ms += step(panel.end);
+            ms += step(panel.end, 12.0);
         }
     }
 
@@ -370,24 +348,9 @@ impl Svg {
     }
 }
 
-/// The distance of the axis' figures: 1, 2 or 5 of a power of ten, about ten of them.
-fn step(end: f64) -> f64 {
-    let power = 10f64.powf((end / 10.0).max(1e-9).log10().floor());
-    let times = [1.0, 2.0, 5.0].into_iter().find(|times| power * times * 12.0 >= end);
-    power * times.unwrap_or(10.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_axis_has_about_ten_figures() {
-        for (end, expected) in [(9.3, 1.0), (12.0, 1.0), (13.0, 2.0), (40.0, 5.0), (2000.0, 200.0)]
-        {
-            assert!((step(end) - expected).abs() < 1e-9, "{end}: {}", step(end));
-        }
-    }
 
     #[test]
     fn texts_cannot_break_the_picture() {

@@ -89,7 +89,7 @@ pub fn grouped(number: u64) -> String {
 }
 
 /// Microseconds with as many digits as they are worth.
-pub(super) fn micros(us: f64) -> String {
+pub fn micros(us: f64) -> String {
     if us >= 1000.0 { grouped(us.round() as u64) } else { format!("{us:.1}") }
 }
 

@@ -2,7 +2,10 @@
 
 mod basics;
 mod data;
+mod diverge;
 mod group;
+mod outliers;
+mod perf;
 pub mod target;
 
 use std::ffi::OsString;
@@ -36,6 +39,9 @@ enum ClusterCommand {
     Remove(data::RemoveArgs),
     Scan(data::ScanArgs),
     Basics(basics::BasicsArgs),
+    Perf(perf::PerfArgs),
+    Outliers(outliers::OutliersArgs),
+    Diverge(diverge::DivergeArgs),
 }
 
 /// Runs the command.
@@ -52,6 +58,9 @@ pub fn run(args: &ClusterArgs, arguments: &[OsString]) -> anyhow::Result<ExitCod
         ClusterCommand::Remove(args) => data::remove(args),
         ClusterCommand::Scan(args) => data::scan(args),
         ClusterCommand::Basics(args) => basics::run(args),
+        ClusterCommand::Perf(args) => perf::run(args, arguments),
+        ClusterCommand::Outliers(args) => outliers::run(args, arguments),
+        ClusterCommand::Diverge(args) => diverge::run(args, arguments),
     };
     match result {
         Err(error) if is_usage(&error) => {

@@ -2,7 +2,11 @@
 
 pub mod basics;
 pub mod catalog;
+pub mod diverge;
+pub mod fleet;
 pub mod group;
+pub mod outliers;
+pub mod perf;
 mod regex;
 pub mod server;
 mod service;

@@ -77,7 +77,8 @@ pub(super) fn show<W: Write>(
     }
     let folder = demo.out.join(format!("demo-{}", mode.name));
     let title = format!("lab demo, {}", mode.name);
-    simulation::save_recorded(&folder, &title, &history, &judged, &demo.command_line)?;
+    let words = &demo.command_line;
+    simulation::save_recorded(&folder, &title, &history, &judged, words, Default::default())?;
     Ok(folder)
 }
 

@@ -10,11 +10,10 @@
 //! | `client` | updates and reads at one node, or spread by the placement function |
 //! | `local` | all nodes of some settings in this process, for experiments and tests |
 //! | `balance`, `resize`, `quorum` | the exercises |
-//! | `fairness`, `exercise` | how even a load is; what an exercise leaves in its folder |
+//! | `fairness` | how even a load is |
 
 pub mod balance;
 pub mod client;
-pub mod exercise;
 pub mod fairness;
 pub mod local;
 pub mod log;
@@ -25,6 +24,7 @@ pub mod resize;
 pub mod server;
 pub mod settings;
 
+pub use super::exercise;
 pub use client::{Answer, SendError, ShardClient};
 pub use local::LocalNodes;
 pub use log::Log;
