@@ -413,3 +413,69 @@ pub fn loopback_nodes(count: u8) -> Vec<NodeAddress> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Settings, String> {
+        Settings::parse(Path::new("settings.cfg"), text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_delivered_is_what_is_written_here() {
+        let text = include_str!("../../../scripts/shard/settings.cfg");
+        let settings = parse(text).unwrap();
+        assert_eq!(settings.nodes, loopback_nodes(12));
+        assert_eq!(settings.to_string(), Settings::new(loopback_nodes(12)).to_string());
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let text = "[Node_hostnames]\na = ::1\nb = [::1]:70\nc=example.org:7001 ; far\nd\n\
+                    [General_parameters]\nhashing_function = md5\nnumber_replicas = 4\n\
+                    message_handler = fault_tolerant_message_handler # copies\nport = 7007\n";
+        let settings = parse(text).unwrap();
+        let places: Vec<String> = settings.nodes.iter().map(NodeAddress::address).collect();
+        assert_eq!(places, ["[::1]:7007", "[::1]:70", "example.org:7001", "d:7007"]);
+        let again = parse(&settings.to_string()).unwrap();
+        assert_eq!((again.nodes.clone(), again.copies()), (settings.nodes.clone(), 4));
+        assert_eq!(again.to_string(), settings.to_string());
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        let node = "[Node_hostnames]\na\n[General_parameters]\n";
+        for (text, expected) in [
+            ("a", "settings.cfg:1: expected the section [Node_hostnames] first, found \"a\""),
+            ("[Nodes]", "settings.cfg:1: expected [Node_hostnames] or"),
+            ("[Node_hostnames]\n\n-a", "settings.cfg:3: expected a node as NAME"),
+            ("[Node_hostnames]\n../a", "settings.cfg:2: expected a node as NAME"),
+            ("[Node_hostnames]\na = -oProxyCommand=x", "settings.cfg:2: expected an address"),
+            ("[Node_hostnames]\na = 1.2.3.4:0", "settings.cfg:2: expected an address"),
+            ("[Node_hostnames]\na\na = b", "settings.cfg:3: expected each node once"),
+            ("[General_parameters]\nport = 1", "settings.cfg: expected at least one node"),
+            (&format!("{node}port = 70000"), "settings.cfg:4: expected port to be a number"),
+            (&format!("{node}port = 1\nport = 2"), "settings.cfg:5: expected each parameter once"),
+            (&format!("{node}ports"), "settings.cfg:4: expected PARAMETER = VALUE"),
+            (&format!("{node}ports = 1"), "settings.cfg:4: expected hashing_function,"),
+            (
+                &format!("{node}hashing_function = MD5"),
+                "settings.cfg:4: expected hashing_function to be one of None, md5",
+            ),
+            (&format!("{node}number_replicas = 0"), "settings.cfg:4: expected number_replicas"),
+            (
+                &format!("{node}number_replicas = 2"),
+                "settings.cfg:4: expected number_replicas of at most 1",
+            ),
+            (&format!("{node}message_handler = x"), "settings.cfg:4: expected message_handler"),
+            (
+                &format!("{node}message_handler = fault_tolerant_message_handler"),
+                "settings.cfg: expected number_replicas of at least 2",
+            ),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.starts_with(expected), "{text:?}: {error}");
+        }
+    }
+}

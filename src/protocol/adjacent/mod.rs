@@ -143,8 +143,8 @@ struct Update {
     key: Arc<str>,
     value: Arc<str>,
     version: Timestamp,
-    /// Calls without an outcome.
-    open: usize,
+    /// Calls without an outcome: to which node, and how many signs of life it had given when it was called.
+    open: Vec<(u16, u64)>,
     kept: Vec<u16>,
     missed: Vec<u16>,
     newer: bool,
@@ -278,7 +278,7 @@ impl Node {
             key,
             value,
             version,
-            open: ask.len(),
+            open: self.signs(&ask),
             kept: Vec::new(),
             missed,
             newer: false,
@@ -303,9 +303,13 @@ impl Node {
         reply: Option<&Reply>,
         now: Duration,
     ) -> Step {
-        let kept = self.heard(node, reply, now);
         let Some(update) = self.updates.get_mut(&id) else { return Step::Wait };
-        update.open = update.open.saturating_sub(1);
+        let Some(at) = update.open.iter().position(|(open, _)| *open == node) else {
+            return Step::Wait;
+        };
+        let (_, signs) = update.open.swap_remove(at);
+        let kept = self.heard(node, signs, reply, now);
+        let Some(update) = self.updates.get_mut(&id) else { return Step::Wait };
         match (kept, reply) {
             (true, Some(Reply::Kept { newer, .. })) => {
                 update.kept.push(node);
@@ -313,7 +317,7 @@ impl Node {
             }
             _ => update.missed.push(node),
         }
-        if update.open > 0 {
+        if !update.open.is_empty() {
             return Step::Wait;
         }
         let Some(mut update) = self.updates.remove(&id) else { return Step::Wait };
@@ -331,7 +335,7 @@ impl Node {
             let again = std::mem::take(&mut update.kept);
             update.earlier = Some(std::mem::replace(&mut update.version, self.clock.tick()));
             update.newer = false;
-            update.open = again.len();
+            update.open = self.signs(&again);
             let calls = self.calls(&update, &again);
             self.updates.insert(id, update);
             return Step::Call(id, calls);
@@ -354,15 +358,24 @@ impl Node {
         self.awaited &= !self.updates.is_empty();
     }
 
-    /// Notes what a reply, or its absence, says about a node; gives whether the reply is one.
-    fn heard(&mut self, node: u16, reply: Option<&Reply>, now: Duration) -> bool {
+    fn signs(&self, nodes: &[u16]) -> Vec<(u16, u64)> {
+        let signs = |node| self.neighbours.get(node).map_or(0, Neighbour::signs);
+        nodes.iter().map(|node| (*node, signs(node))).collect()
+    }
+
+    /// Notes what a reply, or its absence, says about a node that had given so many signs of life when it was called;
+    /// gives whether the reply is one. A call that failed before the node said hello says nothing about the node now:
+    /// if it counted, the updates after the hello would pass the node over.
+    fn heard(&mut self, node: u16, signs: u64, reply: Option<&Reply>, now: Duration) -> bool {
         let time = match reply {
             Some(
                 Reply::Kept { time, .. } | Reply::Differ { time, .. } | Reply::Page { time, .. },
             ) => *time,
             Some(Reply::Refused { .. }) => 0,
             None => {
-                if let Some(neighbour) = self.neighbours.get_mut(&node) {
+                if let Some(neighbour) =
+                    self.neighbours.get_mut(&node).filter(|neighbour| neighbour.signs() == signs)
+                {
                     self.nudge |= neighbour.silent(now, self.config.limits.backoff);
                 }
                 return false;

@@ -50,6 +50,10 @@ pub(super) struct Neighbour {
     /// What both hold.
     homes: Vec<u16>,
     silent: bool,
+    /// How often it has answered or asked something.
+    signs: u64,
+    /// How often it had when it was last called.
+    signs_before: u64,
     failures: u32,
     /// It has answered the hello, or not in time.
     greeted: bool,
@@ -69,6 +73,8 @@ impl Neighbour {
         Self {
             homes,
             silent: false,
+            signs: 0,
+            signs_before: 0,
             failures: 0,
             greeted: false,
             recovered: false,
@@ -78,6 +84,10 @@ impl Neighbour {
             not_before: Duration::ZERO,
             sweep_at: Duration::ZERO,
         }
+    }
+
+    pub(super) fn signs(&self) -> u64 {
+        self.signs
     }
 
     pub(super) fn is_silent(&self) -> bool {
@@ -95,6 +105,7 @@ impl Neighbour {
     /// It answered, or asked something; gives whether that is news.
     pub(super) fn alive(&mut self, now: Duration) -> bool {
         self.failures = 0;
+        self.signs += 1;
         if !std::mem::replace(&mut self.silent, false) {
             return false;
         }
@@ -121,6 +132,7 @@ impl Node {
         if neighbour.asked != Asked::Nothing || now < neighbour.not_before {
             return None;
         }
+        neighbour.signs_before = neighbour.signs;
         if !neighbour.greeted {
             neighbour.asked = Asked::Hello;
             return Some(Request::Hello { from });
@@ -196,7 +208,8 @@ impl Node {
 
     /// Takes the outcome of [`Node::next_call`]: the reply, or none.
     pub fn answered(&mut self, node: u16, reply: Option<&Reply>, now: Duration) {
-        let is_reply = self.heard(node, reply, now);
+        let signs = self.neighbours.get(&node).map_or(0, |neighbour| neighbour.signs_before);
+        let is_reply = self.heard(node, signs, reply, now);
         let backoff = self.config.limits.backoff;
         let Some(neighbour) = self.neighbours.get_mut(&node) else { return };
         let asked = std::mem::replace(&mut neighbour.asked, Asked::Nothing);
