@@ -50,10 +50,10 @@ pub struct PerfArgs {
     #[command(flatten)]
     reach: Reach,
     /// Instead: start three clusters, measure each with the same load, stop them.
-    #[arg(long, conflicts_with_all = ["name", "floor"])]
+    #[arg(long, conflicts_with_all = ["name", "floor", "at"])]
     sweep: bool,
     /// Instead: start a server and compare it with an echo and a bare append to the same disk.
-    #[arg(long, conflicts_with_all = ["name", "sweep"])]
+    #[arg(long, conflicts_with_all = ["name", "sweep", "at", "clients", "ops", "scans", "duration", "each"])]
     floor: bool,
     /// How many clients, step by step: a list, or auto.
     #[arg(long, value_name = "N,...", default_value = "1,2,4,8,16")]
@@ -74,10 +74,10 @@ pub struct PerfArgs {
     #[arg(long)]
     each: bool,
     /// With --floor: how many rounds.
-    #[arg(long, value_name = "N", default_value = "5", requires = "floor", value_parser = clap::value_parser!(u64).range(1..=100))]
+    #[arg(long, value_name = "N", default_value = "5", conflicts_with_all = ["name", "sweep"], value_parser = clap::value_parser!(u64).range(1..=100))]
     rounds: u64,
     /// With --floor: how many entries are scanned and read back.
-    #[arg(long, value_name = "N", default_value = "1000000", requires = "floor", value_parser = clap::value_parser!(u64).range(10..=50_000_000))]
+    #[arg(long, value_name = "N", default_value = "1000000", conflicts_with_all = ["name", "sweep"], value_parser = clap::value_parser!(u64).range(10..=50_000_000))]
     entries: u64,
     /// The folder for the files; by default a new one below results/.
     #[arg(long, value_name = "DIR")]
