@@ -81,6 +81,11 @@ pub trait Service: Send + Sync + 'static {
 
     /// The line, with its line feed, that tells a client of a refusal. What `line` still owes is settled first.
     fn refusal(&self, refusal: Refusal) -> Vec<u8>;
+
+    /// Whether the connection goes on after a line has been refused.
+    fn after_refusal(&self) -> Flow {
+        Flow::GoOn
+    }
 }
 
 /// The replies on their way to one client.
@@ -374,7 +379,7 @@ impl<'a, S: Service> Session<'a, S> {
     fn refuse(&mut self, session: &mut S::Session, why: Refusal) -> io::Result<Flow> {
         let flow = self.shared.service.settle(session, &mut self.out)?;
         self.out.bytes.extend_from_slice(&self.shared.service.refusal(why));
-        Ok(flow)
+        Ok(if flow == Flow::Close { flow } else { self.shared.service.after_refusal() })
     }
 
     /// Makes room for more of a long line, or begins to skip it; gives back what one took.

@@ -55,6 +55,11 @@ impl Service for Pages {
         };
         response(status, "text/plain", &format!("{refusal}\n"), false)
     }
+
+    /// What follows could not be told from another request.
+    fn after_refusal(&self) -> Flow {
+        Flow::Close
+    }
 }
 
 impl Pages {
