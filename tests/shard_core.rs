@@ -337,6 +337,34 @@ fn run(seed: u64) -> (usize, usize) {
     (world.acknowledged.len(), world.failed)
 }
 
+/// The call went out before the node said hello, and its failure comes in behind it.
+#[test]
+fn a_late_failure_does_not_take_a_hello_back() {
+    let limits = Limits::default();
+    let mut node = Node::new(Config { me: 0, nodes: 3, copies: 3, clock: 0, limits });
+    let now = Duration::ZERO;
+    for other in [1, 2] {
+        assert!(matches!(node.next_call(other, now), Some(Request::Hello { .. })));
+        node.answered(other, None, now);
+    }
+    assert!(node.is_live(), "nobody is there to wait for");
+    for from in [1, 2] {
+        node.serve(&Request::Ping { from }, now);
+    }
+    let Step::Call(first, calls) = node.update(None, "key", "value") else { panic!("no calls") };
+    assert_eq!(calls.len(), 2);
+    let Served::WhenOver(barrier) = node.serve(&Request::Hello { from: 1 }, now) else {
+        panic!("the update is under way");
+    };
+    assert_eq!(node.copied(first, 1, None, now), Step::Wait);
+    assert_eq!(node.greeting(barrier), None);
+    let kept = Reply::Kept { time: 1, newer: false };
+    assert_eq!(node.copied(first, 2, Some(&kept), now), Step::Done(Ok(())));
+    assert!(node.greeting(barrier).is_some());
+    let Step::Call(_, calls) = node.update(None, "key", "other") else { panic!("no calls") };
+    assert_eq!(calls.len(), 2, "node 1 is up");
+}
+
 /// A node that comes back has every acknowledged update when it begins to answer, whatever runs meanwhile. Nothing
 /// is lost on the way here, only late.
 #[test]
