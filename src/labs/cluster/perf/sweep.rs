@@ -88,7 +88,7 @@ pub fn sweep(
         let addresses = fleet.addresses();
         let table = || {
             let config = own_cluster(NAME, addresses.clone(), copies);
-            Ok(ClusterClient::new(config).map_err(TableError::from)?)
+            ClusterClient::new(config).map_err(TableError::from)
         };
         let steps = run_steps(clients, load, &table, stop, meter)?;
         all.push(Series { servers, copies, steps });
