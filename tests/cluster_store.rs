@@ -261,7 +261,7 @@ fn fixed_script() -> Vec<Action> {
 
 fn choices() -> Vec<CrashChoice> {
     let mut all = Vec::new();
-    for renames in 0..4 {
+    for renames in [0, 0b1, 0b10, 0b11, 0b100, u64::MAX] {
         for bytes in [0, 1, 30, 90, 100_000] {
             for holes in [0, 0b01, 0b10, 0b0110] {
                 all.push(CrashChoice { renames, bytes, holes });
@@ -332,7 +332,7 @@ fn any_action() -> impl Strategy<Value = Action> {
 }
 
 fn any_choice() -> impl Strategy<Value = CrashChoice> {
-    (0..6usize, 0..400usize, prop_oneof![Just(0), any::<u64>()])
+    (prop_oneof![Just(0), 0..8u64, Just(u64::MAX)], 0..400usize, prop_oneof![Just(0), any::<u64>()])
         .prop_map(|(renames, bytes, holes)| CrashChoice { renames, bytes, holes })
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Every call that changes something is a step; [`MemFolder::crash_at`] lets a given step fail half-done and
 //! every later one fail at once. [`MemFolder::restart`] gives the folder that a machine would find after
-//! losing power: of each file what was synced, and of the rest any pieces; of the names as they were at the
-//! last sync, and of the changes since the first few.
+//! losing power: of each file what was synced, and of the rest any pieces; the names as they were at the
+//! last sync, with any of the changes since.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,17 +24,19 @@ struct Contents {
 #[derive(Clone, Debug)]
 enum Change {
     Name(String, usize),
-    Rename(String, String),
+    /// This very file, whatever else had the old name before.
+    Rename(String, String, usize),
     Remove(String),
 }
 
 fn apply(names: &mut BTreeMap<String, usize>, change: &Change) {
     match change {
         Change::Name(name, file) => drop(names.insert(name.clone(), *file)),
-        Change::Rename(from, to) => {
-            if let Some(file) = names.remove(from) {
-                names.insert(to.clone(), file);
+        Change::Rename(from, to, file) => {
+            if names.get(from) == Some(file) {
+                names.remove(from);
             }
+            names.insert(to.clone(), *file);
         }
         Change::Remove(name) => drop(names.remove(name)),
     }
@@ -86,8 +88,8 @@ impl State {
 /// What a loss of power leaves of what was not synced.
 #[derive(Clone, Debug, Default)]
 pub struct CrashChoice {
-    /// How many of the unsynced changes of names happened.
-    pub renames: usize,
+    /// Which of the unsynced changes of names happened: bit `i` is the change `i` modulo 64.
+    pub renames: u64,
     /// How many unsynced bytes each file keeps.
     pub bytes: usize,
     /// Which pieces of them are zeros: bit `i` is the piece `i` modulo 64.
@@ -160,7 +162,11 @@ impl MemFolder {
     pub fn restart(&self, choice: &CrashChoice) -> Self {
         let state = lock(&self.state);
         let mut names = state.durable.clone();
-        state.changes.iter().take(choice.renames).for_each(|change| apply(&mut names, change));
+        for (i, change) in state.changes.iter().enumerate() {
+            if choice.renames >> (i % 64) & 1 == 1 {
+                apply(&mut names, change);
+            }
+        }
         let fresh = Self::default();
         for (name, file) in names {
             let Contents { data, synced } = &state.files[file];
@@ -218,10 +224,8 @@ impl Folder for MemFolder {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = lock(&self.state);
-        if !state.names.contains_key(from) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        state.change(Change::Rename(from.to_owned(), to.to_owned()))
+        let file = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+        state.change(Change::Rename(from.to_owned(), to.to_owned(), file))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

@@ -260,7 +260,9 @@ fn resume<F: Folder>(
         return Err(TableError::Header { path: txn_path, expected, found });
     };
     let after = match &next {
-        Some(file) => replay(file, &next_path, entries)?,
+        // An empty one of another part was left behind when this log was begun.
+        Some(file) => replay(file, &next_path, entries)?
+            .filter(|after| after.entries > 0 || after.part == log.part + 1),
         None => None,
     };
     if let (Some(after), Some((line, offset, damage))) = (&after, &log.torn)
