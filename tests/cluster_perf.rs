@@ -67,7 +67,7 @@ fn no_servers_left(folder: &Path) {
 fn a_sweep_measures_three_clusters_with_every_number_of_clients() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().to_str().expect("text");
-    let load = ["--ops", "20", "--scans", "3", "--clients", "1,3", "--out", out];
+    let load = ["--ops", "20", "--lookups", "20", "--scans", "3", "--clients", "1,3", "--out", out];
     let text = succeeded(&lab(&[&["cluster", "perf", "--sweep"], &load[..]].concat()));
     for cluster in ["N=1 K=1", "N=3 K=2", "N=5 K=3"] {
         assert_eq!(text.matches(cluster).count(), 2, "{text}");

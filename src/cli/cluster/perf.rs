@@ -53,14 +53,17 @@ pub struct PerfArgs {
     #[arg(long, conflicts_with_all = ["name", "floor", "at"])]
     sweep: bool,
     /// Instead: start a server and compare it with an echo and a bare append to the same disk.
-    #[arg(long, conflicts_with_all = ["name", "sweep", "at", "clients", "ops", "scans", "duration", "each"])]
+    #[arg(long, conflicts_with_all = ["name", "sweep", "at", "clients", "ops", "lookups", "scans", "duration", "each"])]
     floor: bool,
     /// How many clients, step by step: a list, or auto.
     #[arg(long, value_name = "N,...", default_value = "1,2,4,8,16")]
     clients: Clients,
-    /// Operations of each client in a phase.
+    /// Inserts of each client, and as many removes.
     #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u64).range(1..=MAX_OPS))]
     ops: u64,
+    /// Lookups of each client; they need no disk, and a thousand would be over too soon to mean something.
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = clap::value_parser!(u64).range(0..=MAX_OPS))]
+    lookups: u64,
     /// Scans of each client; each looks at all keys of all servers.
     #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u64).range(0..=MAX_OPS))]
     scans: u64,
@@ -88,7 +91,7 @@ impl PerfArgs {
     fn load(&self) -> Load {
         Load {
             ops: self.ops,
-            lookups: self.ops,
+            lookups: self.lookups,
             scans: self.scans,
             limit: self.duration,
             value_size: self.value_size as usize,
@@ -195,6 +198,7 @@ fn files(args: &PerfArgs, measured: &[Series], troubles: Vec<String>) -> Exercis
         config: json!({
             "name": args.name,
             "ops": args.ops,
+            "lookups": args.lookups,
             "scans": args.scans,
             "phase_limit_seconds": args.duration.as_secs_f64(),
             "value_size": args.value_size,
