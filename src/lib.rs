@@ -5,15 +5,15 @@
 //! labs         one folder or file a lab
 //! bench report load generation; results, one file an output format
 //! view         recorded histories as pages for a browser
-//! runtime      client port, broadcast port, links, sessions: threads and sockets
+//! runtime      client port, broadcast port, line port, links, sessions: threads and sockets
 //! sim          virtual time, network, disks, seeds, shrinking; a sibling of runtime
-//! client       blocking clients
+//! client       blocking clients; routing: which nodes hold a key
 //! node         one replica: protocol + storage + pending requests
 //! check        the checkers: one file a consistency model
 //! history      recorded histories; readers and writers, one file a format
-//! storage      storage.txt, the table in memory, the Disk trait and the real disk
+//! storage      storage.txt and the hash tables, in memory and on the disk
 //! protocol     the pure machines, one file a protocol, and the one list of modes
-//! wire         memcached text, RESP, peer frames: bytes <-> messages, no I/O
+//! wire         memcached text, RESP, peer frames, JSON lines: bytes <-> messages, no I/O
 //! faults       one vocabulary of faults
 //! base         ids, operations and outcomes, clocks, time, limits
 //! ```

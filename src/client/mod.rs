@@ -1,4 +1,5 @@
-//! Blocking clients for the two client protocols: memcached text and RESP.
+//! Blocking clients: of a replica, in memcached text or RESP ([`Client`]); of a hash table ([`TableClient`]) and
+//! of a whole cluster of them ([`cluster`]); of a catalog. [`routing`] says which nodes hold a key.
 //!
 //! One [`Client`] is one TCP connection (with TCP_NODELAY) and two reused buffers. Commands are queued,
 //! sent in one write, and their replies are read in order, so that a pipelined batch of n commands

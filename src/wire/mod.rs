@@ -8,6 +8,7 @@
 //! decoder     either of the two, chosen by the first byte of a connection
 //! command     client side: commands out, in either dialect
 //! reply       client side: replies in, in either dialect
+//! lines       JSON Lines: the shard lab's messages, the cluster lab's requests
 //! number      numbers in ASCII
 //! peer        what replicas say to each other: a preface, then frames
 //! codec       operations as bytes, for peer frames
