@@ -5,10 +5,10 @@ mod mock_tables;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use consistency_lab::client::cluster::{ClusterClient, ClusterError};
+use consistency_lab::client::cluster::{ClusterClient, ClusterError, Locate};
 use consistency_lab::client::{Certainty, ClientError};
 use md5::{Digest, Md5};
-use mock_tables::{Manner, Manners, Tables, json};
+use mock_tables::{Manner, Manners, MockCatalog, Tables, json};
 use proptest::prelude::*;
 
 fn impatient() -> Manners {
@@ -302,4 +302,66 @@ fn a_lab_can_ask_one_server() {
     assert!(there.is_none());
     let error = client.server(3).expect_err("there are three");
     assert!(error.to_string().contains("t-3"), "{error}");
+}
+
+#[test]
+fn a_server_is_found_again_where_it_is_now() {
+    let mut tables = Tables::start(2);
+    let catalog = MockCatalog::start();
+    let [zero, one] = [0, 1].map(|n: usize| tables.servers[n].address());
+    catalog.list([("t-1", one), ("t-0", zero)]);
+    let mut client = tables.client_by(2, Manners::default(), catalog.locate());
+    let key = key_on(&client, 0);
+    client.insert(&key, &json("1")).expect("written");
+    assert_eq!(catalog.queries(), 2, "once a server");
+
+    tables.servers[0].move_away();
+    let its_key = key.clone();
+    let writer = thread::spawn(move || client.insert(&its_key, &json("2")));
+    until("it waits", || tables.events() == ["waits for t-0"]);
+    // What has been heard from last may be of no use: nobody, another cluster's server, the wrong one.
+    let moved = tables.servers[0].address();
+    catalog.list([("t-0", zero), ("t-0", one), ("u-0", one), ("t-0", moved), ("t-1", one)]);
+    writer.join().expect("no panic").expect("written at last");
+    assert_eq!(tables.servers[0].holds(&key).as_deref(), Some("2"));
+    assert_eq!(tables.events(), ["waits for t-0", "back t-0"]);
+}
+
+#[test]
+fn a_catalog_that_knows_nothing_or_is_away_is_asked_again() {
+    let tables = Tables::start(1);
+    let catalog = MockCatalog::start();
+    let mut client = tables.client_by(1, impatient(), catalog.locate());
+    let error = client.insert("a", &json("1")).expect_err("nobody knows where");
+    assert_eq!(error.certainty(), Certainty::Fail, "{error}");
+    let mut client = tables.client_by(1, Manners::default(), catalog.locate());
+    let writer = thread::spawn(move || client.insert("a", &json("1")));
+    until("it waits", || tables.events().len() == 2);
+    catalog.list([("t-0", tables.servers[0].address())]);
+    writer.join().expect("no panic").expect("written at last");
+
+    let nowhere = consistency_lab::client::catalog::Catalog::new("127.0.0.1:1");
+    let mut client = tables.client_by(1, impatient(), Locate::Catalog(nowhere));
+    let error = client.lookup("a").expect_err("no catalog");
+    assert!(error.to_string().contains("the catalog 127.0.0.1:1"), "{error}");
+}
+
+#[test]
+fn a_server_that_hangs_is_tried_once_where_it_was() {
+    let tables = Tables::start(1);
+    let catalog = MockCatalog::start();
+    catalog.list([("t-0", tables.servers[0].address())]);
+    let once = Manners {
+        timeout: Duration::from_millis(200),
+        give_up_after: Some(Duration::ZERO),
+        ..Manners::default()
+    };
+    let mut client = tables.client_by(1, once, catalog.locate());
+    client.insert("a", &json("1")).expect("written");
+    tables.servers[0].behave(Manner::Silent);
+    assert!(client.lookup("a").is_err());
+    let before = tables.servers[0].requests();
+    // Only connecting again is tried, and that once, though the catalog still lists it.
+    assert!(client.lookup("a").is_err());
+    assert_eq!(tables.servers[0].requests(), before + 1);
 }

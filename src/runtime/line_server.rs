@@ -21,7 +21,8 @@ use super::ports::{self, Owner};
 use super::sessions::{SESSION_STACK, Sessions, WRITE_TIMEOUT};
 use super::sync::{lock, pause};
 
-/// The buffer that every session has; what needs more than 64 KiB is taken from the budget.
+/// The buffer that every session has. One whose client sends much at once has 64 KiB; what needs more is
+/// taken from the budget.
 const SMALL: usize = 4 * 1024;
 
 /// Whether a session goes on.
@@ -123,11 +124,13 @@ pub struct Bounds {
     pub line: usize,
     /// The memory that all lines of more than 64 KiB may take together, in bytes.
     pub memory: usize,
+    /// How long a client may say nothing; for ever where it is `None`.
+    pub idle: Option<Duration>,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { connections: 10_000, line: 16 * 1024 * 1024, memory: 256 * 1024 * 1024 }
+        Self { connections: 10_000, line: 16 * 1024 * 1024, memory: 256 * 1024 * 1024, idle: None }
     }
 }
 
@@ -283,6 +286,8 @@ struct Session<'a, S: Service> {
     skipping: bool,
     /// What is taken from the budget.
     borrowed: usize,
+    /// The client sends more at once than the small buffer holds.
+    much: bool,
     out: Replies<'a>,
 }
 
@@ -302,6 +307,7 @@ impl<'a, S: Service> Session<'a, S> {
             searched: 0,
             skipping: false,
             borrowed: 0,
+            much: false,
             out: Replies { bytes: Vec::new(), stream },
         }
     }
@@ -309,21 +315,28 @@ impl<'a, S: Service> Session<'a, S> {
     fn serve(&mut self) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
         self.stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+        self.stream.set_read_timeout(self.shared.bounds.idle)?;
         let mut session = self.shared.service.open(self.stream.peer_addr()?);
         let mut stream = self.stream;
         loop {
-            match stream.read(&mut self.buffer[self.filled..]) {
+            let room = self.buffer.len() - self.filled;
+            let read = match stream.read(&mut self.buffer[self.filled..]) {
                 Ok(0) => return Ok(()),
-                Ok(n) => self.filled += n,
+                Ok(read) => read,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
-            }
+            };
+            self.filled += read;
+            self.much = read == room || (self.much && read > SMALL);
             let flow = self.take_lines(&mut session)?;
             self.out.flush()?;
             if flow == Flow::Close || self.shared.stopping() {
                 return Ok(());
             }
-            self.make_room(&mut session)?;
+            if self.make_room(&mut session)? == Flow::Close {
+                self.out.flush()?;
+                return Ok(());
+            }
             self.out.flush()?;
         }
     }
@@ -365,28 +378,36 @@ impl<'a, S: Service> Session<'a, S> {
     }
 
     /// Makes room for more of a long line, or begins to skip it; gives back what one took.
-    fn make_room(&mut self, session: &mut S::Session) -> io::Result<()> {
+    fn make_room(&mut self, session: &mut S::Session) -> io::Result<Flow> {
         let bound = self.shared.bounds.line;
-        if self.skipping || self.filled > bound + 1 {
+        let mut flow = Flow::GoOn;
+        if self.skipping || self.filled > bound.saturating_add(1) {
             if !self.skipping {
-                self.refuse(session, Refusal::TooLong(bound))?;
+                flow = self.refuse(session, Refusal::TooLong(bound))?;
             }
             self.skip();
         } else if self.filled == self.buffer.len() {
-            // One byte more than a line with its line end: what fills it is too long.
-            let size = (self.buffer.len() * 2).min(bound.saturating_add(3)).max(SMALL);
+            // Two bytes more than a line with its line end: what fills it is too long.
+            let size = (self.buffer.len() * 2).min(bound.saturating_add(3)).max(LARGE);
             let more = size.saturating_sub(LARGE.max(self.buffer.len()));
             if more > 0 && !self.shared.budget.take(more) {
-                self.refuse(session, Refusal::OutOfMemory)?;
+                flow = self.refuse(session, Refusal::OutOfMemory)?;
                 self.skip();
             } else {
                 self.borrowed += more;
-                self.buffer.resize(size, 0);
+                self.resize(size);
             }
-        } else if self.borrowed > 0 && self.filled <= SMALL {
+        } else if self.filled <= SMALL {
             self.shrink();
         }
-        Ok(())
+        Ok(flow)
+    }
+
+    /// Makes the buffer so large and no larger.
+    fn resize(&mut self, size: usize) {
+        self.buffer.reserve_exact(size.saturating_sub(self.buffer.len()));
+        self.buffer.resize(size, 0);
+        self.buffer.shrink_to_fit();
     }
 
     fn skip(&mut self) {
@@ -395,9 +416,236 @@ impl<'a, S: Service> Session<'a, S> {
         self.shrink();
     }
 
+    /// Back to what the client's habit asks for.
     fn shrink(&mut self) {
-        self.buffer.truncate(SMALL);
-        self.buffer.shrink_to_fit();
+        let size = if self.much { LARGE } else { SMALL };
+        if self.buffer.len() != size {
+            self.resize(size);
+        }
         self.shared.budget.give_back(std::mem::take(&mut self.borrowed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::{BufRead, BufReader};
+
+    /// Answers each line with its length and its hash, `later` only when all have come; counts what it is asked.
+    #[derive(Default)]
+    struct Lengths {
+        settled: std::sync::atomic::AtomicUsize,
+    }
+
+    impl Service for Lengths {
+        type Session = Vec<String>;
+
+        fn open(&self, _peer: SocketAddr) -> Vec<String> {
+            Vec::new()
+        }
+
+        fn line(
+            &self,
+            owed: &mut Vec<String>,
+            line: &[u8],
+            out: &mut Replies<'_>,
+        ) -> io::Result<Flow> {
+            if line.starts_with(b"later") {
+                owed.push(answer(line));
+                return Ok(Flow::GoOn);
+            }
+            let flow = self.settle(owed, out)?;
+            out.bytes.extend_from_slice(answer(line).as_bytes());
+            Ok(if line == b"bye" { Flow::Close } else { flow })
+        }
+
+        fn settle(&self, owed: &mut Vec<String>, out: &mut Replies<'_>) -> io::Result<Flow> {
+            self.settled.fetch_add(1, Ordering::Relaxed);
+            owed.drain(..).for_each(|answer| out.bytes.extend_from_slice(answer.as_bytes()));
+            Ok(Flow::GoOn)
+        }
+
+        fn refusal(&self, refusal: Refusal) -> Vec<u8> {
+            format!("{refusal}\n").into_bytes()
+        }
+    }
+
+    fn answer(line: &[u8]) -> String {
+        format!("{} {:08x}\n", line.len(), crc32fast::hash(line))
+    }
+
+    fn serve(bounds: Bounds) -> (LineServer<Lengths>, Arc<Lengths>) {
+        let service = Arc::new(Lengths::default());
+        let port = BoundPort::bind("127.0.0.1", 0).expect("a port");
+        let its_service = Arc::clone(&service);
+        let server = LineServer::start("test", port, its_service, bounds).expect("a thread");
+        (server, service)
+    }
+
+    fn connect(server: &LineServer<Lengths>) -> TcpStream {
+        let stream = TcpStream::connect(server.address()).expect("it listens");
+        stream.set_nodelay(true).expect("a socket");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
+        stream
+    }
+
+    /// All that is answered when no more is asked.
+    fn all(mut stream: TcpStream) -> String {
+        stream.shutdown(Shutdown::Write).expect("it is open");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("text");
+        text
+    }
+
+    fn small(line: usize) -> Bounds {
+        Bounds { line, ..Bounds::default() }
+    }
+
+    #[test]
+    fn a_line_may_be_as_long_as_the_bound_and_no_longer() {
+        let bound = 100_000;
+        let (server, _) = serve(small(bound));
+        for end in ["\n", "\r\n"] {
+            for (length, fits) in [(bound - 1, true), (bound, true), (bound + 1, false)] {
+                let line = vec![b'x'; length];
+                let expected =
+                    if fits { answer(&line) } else { format!("{}\n", Refusal::TooLong(bound)) };
+                let expected = expected + &answer(b"next");
+                let sent = [&line, end.as_bytes(), b"next\n"].concat();
+                for pieces in [1, 7, 50] {
+                    let mut stream = connect(&server);
+                    for piece in sent.chunks(sent.len().div_ceil(pieces)) {
+                        stream.write_all(piece).expect("it reads");
+                    }
+                    assert_eq!(all(stream), expected, "{length} bytes, {end:?}, {pieces} pieces");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lines_that_come_together_are_settled_together_and_in_order() {
+        let (server, service) = serve(small(1000));
+        let mut stream = connect(&server);
+        let lines = ["later 1", "later 2", "now", "later 3", "", "later 4"];
+        stream
+            .write_all(lines.map(|line| line.to_owned() + "\n").concat().as_bytes())
+            .expect("open");
+        let expected: String = lines.iter().map(|line| answer(line.as_bytes())).collect();
+        assert_eq!(all(stream), expected);
+        let settled = service.settled.load(Ordering::Relaxed);
+        assert!(
+            settled >= 3,
+            "twice for a line that is answered at once, and behind all: {settled}"
+        );
+    }
+
+    #[test]
+    fn a_refusal_comes_behind_what_was_owed() {
+        let (server, _) = serve(small(20));
+        let mut stream = connect(&server);
+        let long = "x".repeat(10_000);
+        stream
+            .write_all(format!("later\n{long}\nlater too\n{long}{long}").as_bytes())
+            .expect("open");
+        let refusal = format!("{}\n", Refusal::TooLong(20));
+        assert_eq!(
+            all(stream),
+            [answer(b"later"), refusal.clone(), answer(b"later too"), refusal].concat()
+        );
+    }
+
+    #[test]
+    fn what_follows_a_goodbye_is_not_read() {
+        let (server, _) = serve(small(20));
+        let mut stream = connect(&server);
+        stream.write_all(b"bye\nmore\n").expect("open");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("text");
+        assert_eq!(text, answer(b"bye"));
+    }
+
+    #[test]
+    fn long_lines_share_a_memory() {
+        let bounds = Bounds { line: 1 << 20, memory: 1 << 20, ..Bounds::default() };
+        let (server, _) = serve(bounds);
+        let line = vec![b'x'; 900_000];
+        let (mut first, mut second) = (connect(&server), connect(&server));
+        first.write_all(&line).expect("open");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        // Until the first line has taken its share, there is room for a second.
+        while server.shared.budget.take(500_000) {
+            server.shared.budget.give_back(500_000);
+            assert!(Instant::now() < deadline, "the line takes no memory");
+            thread::yield_now();
+        }
+        second.write_all(&line).expect("open");
+        second.write_all(b"\nshort\n").expect("open");
+        assert_eq!(all(second), format!("{}\n{}", Refusal::OutOfMemory, answer(b"short")));
+        first.write_all(b"\n").expect("open");
+        assert_eq!(all(first), answer(&line));
+        let mut third = connect(&server);
+        third.write_all(&[&line[..], b"\n"].concat()).expect("open");
+        assert_eq!(all(third), answer(&line), "the memory was given back");
+    }
+
+    #[test]
+    fn too_many_clients_are_told_so() {
+        let (server, _) = serve(Bounds { connections: 1, ..Bounds::default() });
+        let mut first = connect(&server);
+        first.write_all(b"a\n").expect("open");
+        let mut reader = BufReader::new(first.try_clone().expect("a socket"));
+        reader.read_line(&mut String::new()).expect("it is served");
+        assert_eq!(server.connections(), 1);
+        let mut text = String::new();
+        connect(&server).read_to_string(&mut text).expect("text");
+        assert_eq!(text, format!("{}\n", Refusal::TooManyConnections));
+    }
+
+    #[test]
+    fn stopping_ends_all_sessions() {
+        let (mut server, _) = serve(small(1000));
+        let mut streams: Vec<_> = (0..20).map(|_| connect(&server)).collect();
+        for stream in &mut streams {
+            stream.write_all(b"a\nhalf a line").expect("open");
+            BufReader::new(&*stream).read_line(&mut String::new()).expect("it is served");
+        }
+        server.stop();
+        assert_eq!(server.connections(), 0);
+        for mut stream in streams {
+            assert_eq!(stream.read(&mut [0; 10]).unwrap_or(0), 0);
+        }
+        assert!(TcpStream::connect(server.address()).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        /// However the bytes are cut into pieces, the lines are the same.
+        #[test]
+        fn pieces_make_no_difference(
+            lines in proptest::collection::vec((proptest::collection::vec(b' '..=b'z', 0..12), 1..1500usize), 0..12),
+            cuts in proptest::collection::vec(1..6000usize, 1..20),
+        ) {
+            let bound = 5000;
+            let (server, _) = serve(small(bound));
+            let lines: Vec<Vec<u8>> = lines.iter().map(|(text, times)| text.repeat(*times)).collect();
+            let mut stream = connect(&server);
+            let mut sent = &lines.iter().flat_map(|line| [&line[..], b"\n"].concat()).collect::<Vec<u8>>()[..];
+            for cut in cuts.iter().cycle() {
+                let (piece, rest) = sent.split_at((*cut).min(sent.len()));
+                stream.write_all(piece).expect("open");
+                sent = rest;
+                if sent.is_empty() {
+                    break;
+                }
+            }
+            let expected: String = lines
+                .iter()
+                .map(|line| if line.len() > bound { format!("{}\n", Refusal::TooLong(bound)) } else { answer(line) })
+                .collect();
+            prop_assert_eq!(all(stream), expected);
+        }
     }
 }

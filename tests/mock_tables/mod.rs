@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use consistency_lab::client::Options;
+use consistency_lab::client::catalog::Catalog;
 use consistency_lab::client::cluster::{ClusterClient, ClusterConfig, Event, Locate};
 use consistency_lab::client::routing::Retry;
 use consistency_lab::runtime::line_server::{
@@ -40,6 +41,7 @@ pub enum Manner {
 
 /// What all sessions of one server share.
 pub struct Table {
+    name: String,
     entries: Mutex<BTreeMap<String, String>>,
     manner: Mutex<Manner>,
     requests: Mutex<usize>,
@@ -67,7 +69,7 @@ impl Table {
                 }
                 end_matches(out);
             }
-            Request::Status => write_value(out, "{}"),
+            Request::Status => write_value(out, &format!("{{\"name\":{:?}}}", self.name)),
         }
     }
 }
@@ -115,8 +117,9 @@ pub struct Server {
 }
 
 impl Server {
-    fn start() -> Self {
+    fn start(name: String) -> Self {
         let table = Arc::new(Table {
+            name,
             entries: Mutex::default(),
             manner: Mutex::new(Manner::Serve),
             requests: Mutex::default(),
@@ -129,6 +132,18 @@ impl Server {
     /// From here on nothing listens there.
     pub fn down(&mut self) {
         self.port = None;
+    }
+
+    /// Serves again, on another port.
+    pub fn move_away(&mut self) {
+        self.down();
+        self.address.set_port(0);
+        self.up();
+    }
+
+    /// Where it is, or was last.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Serves, on the port that it had.
@@ -186,17 +201,23 @@ impl Default for Manners {
 
 impl Tables {
     pub fn start(servers: usize) -> Self {
-        let servers = (0..servers).map(|_| Server::start()).collect();
+        let servers = (0..servers).map(|n| Server::start(format!("t-{n}"))).collect();
         Self { servers, events: Arc::default() }
     }
 
-    /// A client of all of them.
+    /// A client of all of them, that knows where they are.
     pub fn client(&self, copies: usize, manners: Manners) -> ClusterClient {
+        let addresses = self.servers.iter().map(|server| server.address.to_string());
+        self.client_by(copies, manners, Locate::At(addresses.collect()))
+    }
+
+    /// A client of all of them.
+    pub fn client_by(&self, copies: usize, manners: Manners, locate: Locate) -> ClusterClient {
         let config = ClusterConfig {
             name: "t".to_owned(),
             servers: self.servers.len(),
             copies,
-            locate: Locate::At(self.servers.iter().map(|s| s.address.to_string()).collect()),
+            locate,
             retry: Retry { wait: manners.retry_wait, give_up_after: manners.give_up_after },
             options: Options { connect_timeout: manners.timeout, timeout: manners.timeout },
         };
@@ -226,4 +247,60 @@ impl Tables {
 
 pub fn json(text: &str) -> Box<RawValue> {
     serde_json::from_str(text).expect("JSON")
+}
+
+/// A catalog that says what it is told to say.
+pub struct MockCatalog {
+    http: Arc<tiny_http::Server>,
+    listed: Arc<Mutex<Vec<(String, SocketAddr)>>>,
+    queries: Arc<Mutex<usize>>,
+}
+
+impl MockCatalog {
+    pub fn start() -> Self {
+        let http = Arc::new(tiny_http::Server::http("127.0.0.1:0").expect("a free port"));
+        let listed: Arc<Mutex<Vec<(String, SocketAddr)>>> = Arc::default();
+        let queries = Arc::default();
+        let (its_http, its_list, count) =
+            (Arc::clone(&http), Arc::clone(&listed), Arc::clone(&queries));
+        std::thread::spawn(move || {
+            for request in its_http.incoming_requests() {
+                *lock(&count) += 1;
+                let entries = lock(&its_list);
+                let age = entries.iter().enumerate();
+                let listed = age.map(|(age, (name, address))| {
+                    serde_json::json!({
+                        "type": "hashtable", "project": name, "owner": "test",
+                        "port": address.port(), "address": address.ip(), "name": "localhost",
+                        "lastheardfrom": 1_000_000 - age,
+                    })
+                });
+                let text = serde_json::Value::from_iter(listed).to_string();
+                // Whoever asked may be gone.
+                let _ = request.respond(tiny_http::Response::from_string(text));
+            }
+        });
+        Self { http, listed, queries }
+    }
+
+    pub fn locate(&self) -> Locate {
+        let address = self.http.server_addr().to_string();
+        Locate::Catalog(Catalog::new(&address))
+    }
+
+    /// From here on it lists these, the one heard from last first.
+    pub fn list<'a>(&self, servers: impl IntoIterator<Item = (&'a str, SocketAddr)>) {
+        let own = |(name, address): (&str, SocketAddr)| (name.to_owned(), address);
+        *lock(&self.listed) = servers.into_iter().map(own).collect();
+    }
+
+    pub fn queries(&self) -> usize {
+        *lock(&self.queries)
+    }
+}
+
+impl Drop for MockCatalog {
+    fn drop(&mut self) {
+        self.http.unblock();
+    }
 }

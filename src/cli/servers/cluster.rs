@@ -93,6 +93,7 @@ pub fn run(args: &ClusterArgs) -> anyhow::Result<ExitCode> {
             connections: args.max_connections,
             line: args.max_line,
             memory: defaults.memory.max(4 * args.max_line),
+            idle: defaults.idle,
         },
     })?;
     let mut stdout = io::stdout().lock();

@@ -156,6 +156,11 @@ impl ClusterClient {
         self.observer = Box::new(observer);
     }
 
+    /// How many servers there are.
+    pub fn servers(&self) -> usize {
+        self.config.servers
+    }
+
     /// Which servers hold a key, its primary first.
     pub fn copies_of(&self, key: &str) -> Vec<usize> {
         let ClusterConfig { servers, copies: count, .. } = self.config;
@@ -379,7 +384,8 @@ impl ClusterClient {
                 reached: self.names(reached),
             });
         };
-        failed.iter().for_each(|(index, failure)| self.tell(*index, failure, Some(wait)));
+        let every = Some(self.config.retry.wait);
+        failed.iter().for_each(|(index, failure)| self.tell(*index, failure, every));
         thread::sleep(wait);
         Ok(())
     }

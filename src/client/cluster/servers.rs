@@ -233,10 +233,15 @@ fn address_of(registration: &Registration) -> String {
     if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
-/// Why a server does not answer, without the advice that goes with other servers.
+/// What went wrong, without advice for another lab and without what is known of an operation of which this was
+/// one try of many.
 pub(super) fn reason(error: &ClientError) -> String {
     match error {
         ClientError::NothingListens { to } => format!("nothing listens on {to}"),
+        ClientError::NoReply { to, after } => {
+            format!("no reply from {to} within {}", humantime::format_duration(*after))
+        }
+        ClientError::Lost { to, source } => format!("the connection to {to} was lost: {source}"),
         error => error.to_string(),
     }
 }

@@ -3,6 +3,9 @@
 //! A group's waiters are woken together when it is done, and one of those who came meanwhile is woken first
 //! to write the next group. Groups take turns on two condition variables, so that nobody is woken for a
 //! group that is not theirs.
+//!
+//! Compaction needs the log between two groups ([`HashTable::between_groups`]). It takes precedence over
+//! the next group: a mutex alone would let busy writers starve it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -80,6 +83,8 @@ pub(super) struct Gate {
     writing: bool,
     /// The number of the group that is being written, or will be next.
     group: u64,
+    /// Somebody wants the log between two groups: nobody begins one.
+    errand: bool,
     /// What the log holds, as of the last group: the current file, and `table.txn` before it.
     pub(super) entries: u64,
     pub(super) before: Option<u64>,
@@ -126,9 +131,9 @@ impl<F: Folder> HashTable<F> {
             if let Some(answers) = own.take_answers() {
                 return answers;
             }
-            if gate.writing {
-                // Taken: the group that is being written; else the next one.
-                let group = if number < gate.taken { gate.group } else { gate.group + 1 };
+            if gate.writing || gate.errand {
+                // Not taken while a group is written: the one behind it.
+                let group = gate.group + u64::from(gate.writing && number >= gate.taken);
                 let served = &self.served[usize::from(group % 2 == 1)];
                 gate = served.wait(gate).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -142,16 +147,44 @@ impl<F: Folder> HashTable<F> {
             if gate.compaction_is_due(self.compact_after) {
                 self.due.notify_one();
             }
-            gate.writing = false;
-            let number = gate.group;
-            gate.group += 1;
-            if !gate.waiting.is_empty() {
-                self.served[usize::from(number % 2 == 0)].notify_one();
-            }
+            self.end_group(&mut gate);
             if group.len() > 1 || !Arc::ptr_eq(&group[0], &own) {
-                self.served[usize::from(number % 2 == 1)].notify_all();
+                self.served[usize::from(gate.group % 2 == 0)].notify_all();
             }
         }
+    }
+
+    /// Wakes whoever comes next.
+    fn end_group(&self, gate: &mut Gate) {
+        gate.writing = false;
+        gate.group += 1;
+        if gate.errand {
+            self.between.notify_one();
+        } else if !gate.waiting.is_empty() {
+            self.served[usize::from(gate.group % 2 == 1)].notify_one();
+        }
+    }
+
+    /// Does something with the log while nobody writes; it must be short.
+    pub(super) fn between_groups<R>(&self, errand: impl FnOnce(&mut Log<F::File>) -> R) -> R {
+        let mut gate = lock(&self.gate);
+        gate.errand = true;
+        while gate.writing {
+            gate = self.between.wait(gate).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut log = lock(&self.log);
+        let result = errand(&mut log);
+        (gate.entries, gate.before) = (log.entries, log.before);
+        gate.errand = false;
+        if !gate.waiting.is_empty() {
+            self.served[usize::from(gate.group % 2 == 1)].notify_one();
+        }
+        result
+    }
+
+    /// How many batches wait for a group that is not being written yet.
+    pub fn waiting(&self) -> usize {
+        lock(&self.gate).waiting.len()
     }
 
     /// Writes a group, applies it and fills in its answers; gives what the log holds then.

@@ -49,11 +49,14 @@ impl<F: Folder> HashTable<F> {
     pub fn compact(&self) -> Result<(), TableError> {
         let _only_one = lock(&self.compacting);
         self.check_open()?;
-        let part = {
-            let log = lock(&self.log);
-            if log.before.is_some() { log.part } else { log.part + 1 }
+        let part = match self.between_groups(|log| (log.part, log.before)) {
+            // Step 1 was done before.
+            (part, Some(_)) => part,
+            (part, None) => {
+                self.turn_to_next(part + 1)?;
+                part + 1
+            }
         };
-        self.turn_to_next(part)?;
         let walk = self.walk();
         checkpoint::write(&self.folder, part - 1, walk, |walk, out| {
             self.check_open()?;
@@ -64,18 +67,12 @@ impl<F: Folder> HashTable<F> {
         self.folder.rename(NEXT, TXN).map_err(TableError::io("rename", &path))?;
         let synced = self.folder.sync().map_err(TableError::io("sync the folder of", &path));
         synced.map_err(|error| self.fail(error))?;
-        let mut log = lock(&self.log);
-        log.renamed(&self.folder);
-        let mut gate = lock(&self.gate);
-        (gate.entries, gate.before) = (log.entries, log.before);
+        self.between_groups(|log| log.renamed(&self.folder));
         Ok(())
     }
 
-    /// Step 1, unless it was done before: from here on groups are appended to this part.
+    /// Step 1: from here on groups are appended to this part.
     fn turn_to_next(&self, part: u64) -> Result<(), TableError> {
-        if lock(&self.log).before.is_some() {
-            return Ok(());
-        }
         let begun = log::begin_next(&self.folder, part).and_then(|next| {
             let path = self.folder.path(NEXT);
             self.folder.sync().map_err(TableError::io("sync the folder of", &path))?;
@@ -85,10 +82,7 @@ impl<F: Folder> HashTable<F> {
             // Nothing depends on it yet; if it stays, recovery finds it empty.
             let _ = self.folder.remove(NEXT);
         })?;
-        let mut log = lock(&self.log);
-        log.turn_to(&self.folder, next);
-        let mut gate = lock(&self.gate);
-        (gate.entries, gate.before) = (log.entries, log.before);
+        self.between_groups(|log| log.turn_to(&self.folder, next));
         Ok(())
     }
 

@@ -86,6 +86,8 @@ pub struct HashTable<F: Folder> {
     gate: Mutex<Gate>,
     /// Where those wait who are served by an even or an odd group.
     served: [Condvar; 2],
+    /// Where a compaction waits for the end of a group.
+    between: Condvar,
     /// Signalled when a compaction becomes due, or none is wanted any more.
     due: Condvar,
     /// One compaction at a time.

@@ -202,6 +202,7 @@ impl<F: Folder> HashTable<F> {
             gate: Mutex::new(Gate::new(&log)),
             log: Mutex::new(log),
             served: [Condvar::new(), Condvar::new()],
+            between: Condvar::new(),
             due: Condvar::new(),
             compacting: Mutex::new(()),
             failed: OnceLock::new(),

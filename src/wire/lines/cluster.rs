@@ -247,3 +247,172 @@ impl<'a> Reply<'a> {
         Some(Self::Trouble { trouble, error: members.error.unwrap_or_default() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<String>().prop_map(Into::into),
+        ];
+        let value = leaf.prop_recursive(4, 32, 5, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..5).prop_map(serde_json::Value::from),
+                proptest::collection::btree_map(any::<String>(), inner, 0..5)
+                    .prop_map(|map| serde_json::Value::from_iter(map)),
+            ]
+        });
+        // Pretty JSON has line feeds, which must not get into a line.
+        (value, any::<bool>()).prop_map(|(value, pretty)| {
+            if pretty { format!("{value:#}") } else { value.to_string() }
+        })
+    }
+
+    fn raw(json: &str) -> &RawValue {
+        serde_json::from_str(json).expect("JSON")
+    }
+
+    fn one_line(out: &[u8]) -> &[u8] {
+        let (last, line) = out.split_last().expect("a line");
+        assert_eq!((*last, line.contains(&b'\n')), (b'\n', false));
+        line
+    }
+
+    fn same(json: &str, other: &str) -> bool {
+        let parse = |text| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+        parse(json) == parse(other)
+    }
+
+    #[test]
+    fn members_come_in_any_order_and_null_is_a_value() {
+        let request =
+            Request::parse(br#" { "value" : null, "key":"\u0041\n", "method":"insert" } "#);
+        assert!(
+            matches!(&request, Ok(Request::Insert { key, value }) if key == "A\n" && value.get() == "null"),
+            "{request:?}"
+        );
+        let reply = Reply::parse(br#"{"result":"success","value":null}"#);
+        assert!(matches!(reply, Some(Reply::Success { value: Some(_), matches: None })));
+        let reply = Reply::parse(br#"{"result":"success"}"#);
+        assert!(matches!(reply, Some(Reply::Success { value: None, matches: None })));
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        for line in [
+            "",
+            "{",
+            "{}",
+            "[]",
+            "null",
+            r#"{"method":1}"#,
+            r#"{"method":"lookup","key":null}"#,
+            r#"{"method":"lookup","key":"a","key":"b"}"#,
+            r#"{"method":"lookup","key":"\ud800"}"#,
+            r#"{"method":"insert","key":"a","value":}"#,
+            r#"{"method":"insert","key":"a","value":01}"#,
+            r#"{"method":"status"}{"method":"status"}"#,
+        ] {
+            assert!(Request::parse(line.as_bytes()).is_err(), "{line}");
+        }
+        for text in [&b"{\"method\":\"lookup\",\"key\":\"\xff\"}"[..], b"\xff"] {
+            assert!(Request::parse(text).is_err());
+        }
+        let value = b"{\"method\":\"insert\",\"key\":\"k\",\"value\":[\"\xc3\"]}";
+        assert!(Request::parse(value).is_err(), "half a character");
+    }
+
+    /// A value is skipped, not built: how deep it goes costs no stack.
+    #[test]
+    fn a_deep_value_is_carried() {
+        let deep = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
+        let line = format!(r#"{{"method":"insert","key":"k","value":{deep}}}"#);
+        let thread = std::thread::Builder::new().stack_size(256 * 1024).spawn(move || {
+            matches!(Request::parse(line.as_bytes()), Ok(Request::Insert { value, .. }) if value.get() == deep)
+        });
+        assert!(thread.expect("a thread").join().expect("no overflow"));
+    }
+
+    proptest! {
+        #[test]
+        fn every_request_comes_back(key: String, json in json(), which in 0..5) {
+            let request = match which {
+                0 => Request::Insert { key: (&*key).into(), value: raw(&json) },
+                1 => Request::Lookup { key: (&*key).into() },
+                2 => Request::Remove { key: (&*key).into() },
+                3 => Request::Scan { regex: (&*key).into() },
+                _ => Request::Status,
+            };
+            let mut out = Vec::new();
+            request.write(&mut out);
+            let read = Request::parse(one_line(&out)).expect("our own request");
+            match (request, read) {
+                (Request::Insert { key, value }, Request::Insert { key: other, value: read }) => {
+                    prop_assert_eq!(key, other);
+                    prop_assert!(same(value.get(), read.get()));
+                }
+                (Request::Lookup { key }, Request::Lookup { key: other })
+                | (Request::Remove { key }, Request::Remove { key: other })
+                | (Request::Scan { regex: key }, Request::Scan { regex: other }) => prop_assert_eq!(key, other),
+                (Request::Status, Request::Status) => {}
+                (sent, read) => prop_assert!(false, "{:?} became {:?}", sent, read),
+            }
+        }
+
+        #[test]
+        fn every_reply_comes_back(pairs in proptest::collection::vec((any::<String>(), json()), 0..5), error: String) {
+            let mut out = Vec::new();
+            begin_matches(&mut out);
+            for (i, (key, json)) in pairs.iter().enumerate() {
+                write_match(&mut out, i == 0, key, json);
+            }
+            end_matches(&mut out);
+            let Some(Reply::Success { value: None, matches: Some(read) }) = Reply::parse(one_line(&out)) else {
+                return Err(TestCaseError::fail("no matches"));
+            };
+            prop_assert_eq!(read.len(), pairs.len());
+            for ((key, json), (other, value)) in pairs.iter().zip(&read) {
+                prop_assert_eq!(key, other);
+                prop_assert!(same(json, value.get()));
+            }
+            for (_, json) in &pairs {
+                out.clear();
+                write_value(&mut out, json);
+                let reply = Reply::parse(one_line(&out));
+                let same = matches!(reply, Some(Reply::Success { value: Some(value), .. }) if same(value.get(), json));
+                prop_assert!(same);
+            }
+            for trouble in [Trouble::Failed, Trouble::Invalid, Trouble::Unavailable] {
+                out.clear();
+                write_trouble(&mut out, trouble, &error);
+                let reply = Reply::parse(one_line(&out));
+                let same = matches!(reply, Some(Reply::Trouble { trouble: t, error: e }) if t == trouble && e == error);
+                prop_assert!(same);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(line: Vec<u8>, text: String) {
+            let _ = Request::parse(&line);
+            let _ = Reply::parse(&line);
+            let _ = Request::parse(text.as_bytes());
+            let _ = Reply::parse(text.as_bytes());
+        }
+
+        /// One wrong byte in a request: read as something else or refused, never a panic.
+        #[test]
+        fn a_wrong_byte_is_no_catastrophe(json in json(), at: prop::sample::Index, byte: u8) {
+            let mut out = Vec::new();
+            Request::Insert { key: "key".into(), value: raw(&json) }.write(&mut out);
+            let at = at.index(out.len());
+            out[at] = byte;
+            let _ = Request::parse(&out);
+            let _ = Reply::parse(&out);
+        }
+    }
+}
