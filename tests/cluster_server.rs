@@ -434,7 +434,7 @@ impl Known {
             let mut lines = String::new();
             for _ in 0..1 + random() % 4 {
                 let key = format!("key {}", random() % 10);
-                let value = (random() % 4 > 0)
+                let value = (random() % 4 != 3)
                     .then(|| json!([number, "x".repeat(random() as usize % 200)]));
                 let request = match &value {
                     Some(value) => json!({"method": "insert", "key": key, "value": value}),

@@ -9,11 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use consistency_lab::storage::Handle;
 use consistency_lab::storage::hash_table::{
     Answer, AppendFile, CommitError, CrashChoice, Damage, Entry, Folder, HashTable, MemFile,
-    MemFolder, Opened, RealFolder, TableError, Write,
+    MemFolder, Opened, Options, RealFolder, TableError, Write,
 };
 use proptest::prelude::*;
 
 type Model = BTreeMap<String, String>;
+
+fn options(compact_after: u64) -> Options {
+    Options { hash_seed: 7, compact_after, max_bytes: usize::MAX }
+}
 
 fn insert(key: &str, value: &str) -> Write {
     Write::Insert(Entry::new(key, value))
@@ -190,7 +194,7 @@ enum Action {
 /// Runs until the script or the machine ends.
 fn live(folder: &MemFolder, known: Known, script: &[Action]) -> Known {
     let hooked = Hooked { inner: folder.clone(), hook: Arc::default() };
-    let opened = match HashTable::open(hooked.clone(), 7, 100) {
+    let opened = match HashTable::open(hooked.clone(), options(100)) {
         Ok(opened) => opened,
         Err(error) => {
             assert!(folder.is_down(), "{error}");
@@ -357,7 +361,7 @@ proptest! {
 }
 
 fn open(folder: &MemFolder) -> HashTable<MemFolder> {
-    HashTable::open(folder.clone(), 7, 100).expect("an intact folder").table
+    HashTable::open(folder.clone(), options(100)).expect("an intact folder").table
 }
 
 /// A table with a checkpoint and a log of three groups.
@@ -384,7 +388,7 @@ fn a_flipped_bit_is_found_wherever_it_is() {
             let mut data = data.clone();
             data[at] ^= 1;
             damaged.put(name, data);
-            match HashTable::open(damaged.clone(), 7, 100) {
+            match HashTable::open(damaged.clone(), options(100)) {
                 // The end of the log cannot be told from a group that was never acknowledged.
                 Ok(opened) => {
                     assert!(name == "table.txn" && at + 1 >= last, "{name}, byte {at}");
@@ -413,7 +417,7 @@ fn a_message_names_the_place_and_the_way_out() {
     let second = data.iter().position(|b| *b == b'\n').expect("a header") + 1;
     data[second] = b'x';
     folder.put("table.txn", data);
-    let error = HashTable::open(folder, 7, 100).expect_err("damage").to_string();
+    let error = HashTable::open(folder, options(100)).expect_err("damage").to_string();
     for part in ["table.txn", "line 2", &format!("byte offset {second}"), "checksum", "Restore"] {
         assert!(error.contains(part), "{part}: {error}");
     }
@@ -435,18 +439,18 @@ fn files_that_do_not_belong_together_are_refused() {
             Some(data) => folder.put(name, data),
             None => folder.remove(name).expect("it is there"),
         }
-        let error = HashTable::open(folder, 7, 100).expect_err("a mixture");
+        let error = HashTable::open(folder, options(100)).expect_err("a mixture");
         assert!(matches!(error, TableError::Mismatch { .. }), "{name}: {error}");
     }
     let cut = new.after_kill();
     let checkpoint = new.contents("table.ckpt").expect("it is there");
     let end = checkpoint[..checkpoint.len() - 1].iter().rposition(|b| *b == b'\n').expect("lines");
     cut.put("table.ckpt", checkpoint[..=end].to_vec());
-    let error = HashTable::open(cut, 7, 100).expect_err("half a checkpoint");
+    let error = HashTable::open(cut, options(100)).expect_err("half a checkpoint");
     assert!(matches!(error, TableError::Damaged { damage: Damage::NoEnd, .. }), "{error}");
     let foreign = MemFolder::new();
     foreign.put("table.ckpt", b"name,weight\nzebra,100\n".to_vec());
-    let error = HashTable::open(foreign, 7, 100).expect_err("another file").to_string();
+    let error = HashTable::open(foreign, options(100)).expect_err("another file").to_string();
     assert!(error.contains("found `name,weight`"), "{error}");
 }
 
@@ -471,6 +475,22 @@ fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
 }
 
 #[test]
+fn a_full_table_refuses_and_goes_on_when_there_is_room() {
+    let folder = compacted();
+    let full = open(&folder).size().bytes + 100;
+    let limited = Options { max_bytes: full, ..options(100) };
+    let table = HashTable::open(folder.clone(), limited).expect("an intact folder").table;
+    table.commit(vec![insert("f", "1")]).expect("room for a small one");
+    let before = contents(&table);
+    let error = table.commit(vec![insert("g", "1")]).expect_err("no room");
+    assert!(matches!(&error, CommitError::Refused(why) if why.contains("is full")), "{error}");
+    assert_eq!(contents(&table), before);
+    table.commit(vec![remove("f")]).expect("what makes room needs none");
+    table.commit(vec![insert("g", "1")]).expect("room again");
+    assert!(table.size().bytes <= full);
+}
+
+#[test]
 fn after_a_failed_sync_nothing_is_taken_any_more() {
     let folder = compacted();
     let table = open(&folder);
@@ -489,7 +509,8 @@ fn after_a_failed_sync_nothing_is_taken_any_more() {
 #[test]
 fn whoever_waits_is_served_by_one_sync() {
     let hooked = Hooked::default();
-    let table = Arc::new(HashTable::open(hooked.clone(), 7, 100).expect("an empty folder").table);
+    let table =
+        Arc::new(HashTable::open(hooked.clone(), options(100)).expect("an empty folder").table);
     let (entered, has_entered) = crossbeam_channel::bounded::<()>(1);
     let (release, released) = crossbeam_channel::bounded::<()>(0);
     let mut first = true;
@@ -523,7 +544,7 @@ fn whoever_waits_is_served_by_one_sync() {
 #[test]
 fn many_threads_and_a_compaction_without_end() {
     let folder = tempfile::tempdir().expect("a folder");
-    let opened = HashTable::open(RealFolder::open(folder.path()).expect("it is ours"), 7, 1);
+    let opened = HashTable::open(RealFolder::open(folder.path()).expect("it is ours"), options(1));
     let Opened { table, .. } = opened.expect("an empty folder");
     std::thread::scope(|scope| {
         let compactions = scope.spawn(|| {
@@ -560,7 +581,7 @@ fn many_threads_and_a_compaction_without_end() {
     });
     let expected = contents(&table);
     drop(table);
-    let opened = HashTable::open(RealFolder::open(folder.path()).expect("it is ours"), 7, 1);
+    let opened = HashTable::open(RealFolder::open(folder.path()).expect("it is ours"), options(1));
     assert_eq!(contents(&opened.expect("it was left in order").table), expected);
 }
 

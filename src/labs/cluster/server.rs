@@ -8,16 +8,19 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tracing::warn;
 
+use super::catalog::Registrar;
 use super::service::Tables;
+use crate::client::catalog::Announcement;
+use crate::client::cluster::KIND;
 use crate::runtime::line_server::{BoundPort, Bounds, LineServer};
 use crate::storage::StorageError;
-use crate::storage::hash_table::{HashTable, Opened, RealFolder, TableError};
+use crate::storage::hash_table::{HashTable, Opened, Options, RealFolder, TableError};
 
 /// The log's length that makes a compaction due, by default.
 pub const COMPACT_AFTER: u64 = 100;
@@ -28,6 +31,13 @@ const REST: u32 = 3;
 
 /// How long after a compaction that failed another one is tried.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// The memory that a machine is taken to have which does not tell, in KiB.
+const UNKNOWN_MEMORY: usize = 4 << 20;
+
+/// How long a stop waits for a compaction, which may be in the middle of a sync. It need not be waited for: a
+/// compaction that is cut off loses nothing.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -73,10 +83,12 @@ pub enum ServerError {
 pub struct ClusterServer {
     tables: Arc<Tables>,
     port: LineServer<Tables>,
-    compaction: Option<JoinHandle<()>>,
+    /// Disconnected when the compaction thread has ended.
+    compaction: Receiver<()>,
     /// Dropped to end the pause between compactions.
     stop: Option<Sender<()>>,
     failed: Receiver<String>,
+    _registrar: Option<Registrar>,
 }
 
 impl ClusterServer {
@@ -85,15 +97,19 @@ impl ClusterServer {
     /// # Errors
     /// The port is taken, the folder is in use, a file is damaged.
     pub fn start(options: ServerOptions) -> Result<Self, ServerError> {
-        let ServerOptions { name, host, port, dir, catalog: _, compact_after, bounds } = options;
+        let ServerOptions { name, host, port, dir, catalog, compact_after, bounds } = options;
         let bound = BoundPort::bind(&host, port).map_err(|source| ServerError::Port {
             host,
             port,
             source,
         })?;
         let folder = RealFolder::open(&dir).map_err(TableError::from)?;
-        let hash_seed = RandomState::new().hash_one(0);
-        let Opened { table, report } = HashTable::open(folder, hash_seed, compact_after)?;
+        let options = Options {
+            hash_seed: RandomState::new().hash_one(0),
+            compact_after,
+            max_bytes: memory(),
+        };
+        let Opened { table, report } = HashTable::open(folder, options)?;
         if let Some(torn) = &report.torn {
             warn!(
                 "{}: cut off {} bytes from line {} on, which a crash had left unfinished: {}",
@@ -102,21 +118,38 @@ impl ClusterServer {
         }
         let (failing, failed) = bounded(1);
         let tables = Arc::new(Tables {
+            name: name.clone(),
             table,
             compactions: Mutex::default(),
             connections: Arc::default(),
             failed: failing,
         });
         let (stop, stopped) = bounded(0);
+        let (compacting, compaction) = bounded(0);
         let its_tables = Arc::clone(&tables);
-        let compaction = thread::Builder::new()
+        thread::Builder::new()
             .name(format!("{name}-compaction"))
-            .spawn(move || compact(&its_tables, &stopped))
+            .spawn(move || {
+                compact(&its_tables, &stopped);
+                // The folder is let go of before the end is told.
+                drop(its_tables);
+                drop::<Sender<()>>(compacting);
+            })
             .map_err(ServerError::Thread)?;
         let served = Arc::clone(&tables);
         let port = LineServer::start(&name, bound, served, bounds).map_err(ServerError::Thread);
         let port = port.inspect_err(|_| tables.table.close())?;
-        Ok(Self { tables, port, compaction: Some(compaction), stop: Some(stop), failed })
+        let registrar = catalog.map(|catalog| {
+            let announcement = Announcement {
+                kind: KIND.to_owned(),
+                owner: owner(),
+                port: port.address().port(),
+                project: name,
+            };
+            Registrar::start(&catalog, announcement)
+        });
+        let (compaction, stop) = (Some(compaction), Some(stop));
+        Ok(Self { tables, port, compaction, stop, failed, _registrar: registrar })
     }
 
     /// Where it listens.
@@ -134,10 +167,8 @@ impl ClusterServer {
         self.tables.table.close();
         drop(self.stop.take());
         self.port.stop();
-        if let Some(thread) = self.compaction.take() {
-            // A thread that panicked has said so on stderr.
-            let _ = thread.join();
-        }
+        // Nothing is ever sent: this waits for the end of the thread, or long enough.
+        let _ = self.compaction.recv_timeout(PATIENCE);
     }
 }
 
@@ -145,6 +176,20 @@ impl Drop for ClusterServer {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Whose server this is, for the catalog.
+fn owner() -> String {
+    std::env::var("USER").unwrap_or_else(|_| rustix::process::getuid().as_raw().to_string())
+}
+
+/// How much memory the entries may take: three quarters of what this machine has. Beyond it the system would
+/// end the process sooner or later.
+fn memory() -> usize {
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = info.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = total.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok());
+    kib.unwrap_or(UNKNOWN_MEMORY).saturating_mul(1024) / 4 * 3
 }
 
 fn unix_us() -> u64 {

@@ -10,6 +10,7 @@
 //! value that it had in between; one that comes or goes meanwhile may be there or not, and one that is
 //! removed and inserted again may be there twice.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,7 +33,7 @@ const BATCH_BYTES: usize = 1 << 20;
 /// How many compactions `status` tells of.
 const COMPACTION_LOG: usize = 1000;
 
-/// How much of a key an error quotes.
+/// How many characters of a key an error quotes.
 const SHOWN_KEY: usize = 200;
 
 /// The compactions since the start.
@@ -56,6 +57,8 @@ impl Compactions {
 
 /// The table and what is told of it.
 pub(super) struct Tables {
+    /// The server's name, by which a client tells whether it has found the right one.
+    pub name: String,
     pub table: HashTable<RealFolder>,
     pub compactions: Mutex<Compactions>,
     pub connections: Arc<AtomicUsize>,
@@ -93,10 +96,10 @@ impl Tables {
         }
         session.bytes = 0;
         let writes = std::mem::take(&mut session.writes);
-        let keys: Vec<Option<Box<str>>> = writes
+        let keys: Vec<Option<String>> = writes
             .iter()
             .map(|write| match write {
-                Write::Remove(key) => Some(shown(key).into()),
+                Write::Remove(key) => Some(shown(key).into_owned()),
                 Write::Insert(_) => None,
             })
             .collect();
@@ -136,7 +139,7 @@ impl Tables {
             Request::Remove { ref key }
                 if session.writes.is_empty() && self.table.lookup(key).is_none() =>
             {
-                no_such_key(&mut out.bytes, shown(key));
+                no_such_key(&mut out.bytes, &shown(key));
                 return Ok(Flow::GoOn);
             }
             Request::Remove { key } => Write::Remove(key.into()),
@@ -158,7 +161,7 @@ impl Tables {
         match request {
             Request::Lookup { key } => match self.table.lookup(&key) {
                 Some(entry) => write_value(&mut out.bytes, entry.value()),
-                None => no_such_key(&mut out.bytes, shown(&key)),
+                None => no_such_key(&mut out.bytes, &shown(&key)),
             },
             Request::Scan { regex } => match regex::compile(&regex) {
                 Ok(regex) => return self.scan(&regex, out),
@@ -190,6 +193,7 @@ impl Tables {
         let size = self.table.size();
         let compactions = self.compactions.lock().unwrap_or_else(PoisonError::into_inner);
         json!({
+            "name": self.name,
             "entries": size.entries,
             "bytes": size.bytes,
             "log_entries": size.log_entries,
@@ -202,13 +206,15 @@ impl Tables {
 }
 
 /// The beginning of a key, for a message.
-fn shown(key: &str) -> &str {
-    &key[..key.floor_char_boundary(SHOWN_KEY)]
+fn shown(key: &str) -> Cow<'_, str> {
+    match key.char_indices().nth(SHOWN_KEY) {
+        Some((end, _)) => format!("{}...", &key[..end]).into(),
+        None => key.into(),
+    }
 }
 
-fn no_such_key(out: &mut Vec<u8>, key: &str) {
-    let more = if key.len() + 4 > SHOWN_KEY { "..." } else { "" };
-    write_trouble(out, Trouble::Failed, &format!("no such key: {key}{more}"));
+fn no_such_key(out: &mut Vec<u8>, shown: &str) {
+    write_trouble(out, Trouble::Failed, &format!("no such key: {shown}"));
 }
 
 impl Service for Tables {

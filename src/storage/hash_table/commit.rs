@@ -8,7 +8,7 @@
 //! the next group: a mutex alone would let busy writers starve it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::entries::Entry;
 use super::folder::Folder;
@@ -134,8 +134,7 @@ impl<F: Folder> HashTable<F> {
             if gate.writing || gate.errand {
                 // Not taken while a group is written: the one behind it.
                 let group = gate.group + u64::from(gate.writing && number >= gate.taken);
-                let served = &self.served[usize::from(group % 2 == 1)];
-                gate = served.wait(gate).unwrap_or_else(PoisonError::into_inner);
+                gate = self.served(group).wait(gate).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
             gate.writing = true;
@@ -144,14 +143,20 @@ impl<F: Folder> HashTable<F> {
             let log = self.write_group(&group);
             gate = lock(&self.gate);
             (gate.entries, gate.before) = log;
-            if gate.compaction_is_due(self.compact_after) {
+            if gate.compaction_is_due(self.options.compact_after) {
                 self.due.notify_one();
             }
+            let number = gate.group;
             self.end_group(&mut gate);
             if group.len() > 1 || !Arc::ptr_eq(&group[0], &own) {
-                self.served[usize::from(gate.group % 2 == 0)].notify_all();
+                self.served(number).notify_all();
             }
         }
+    }
+
+    /// Where the waiters of a group wait.
+    fn served(&self, group: u64) -> &Condvar {
+        &self.served[usize::from(group % 2 == 1)]
     }
 
     /// Wakes whoever comes next.
@@ -161,7 +166,7 @@ impl<F: Folder> HashTable<F> {
         if gate.errand {
             self.between.notify_one();
         } else if !gate.waiting.is_empty() {
-            self.served[usize::from(gate.group % 2 == 1)].notify_one();
+            self.served(gate.group).notify_one();
         }
     }
 
@@ -177,7 +182,7 @@ impl<F: Folder> HashTable<F> {
         (gate.entries, gate.before) = (log.entries, log.before);
         gate.errand = false;
         if !gate.waiting.is_empty() {
-            self.served[usize::from(gate.group % 2 == 1)].notify_one();
+            self.served(gate.group).notify_one();
         }
         result
     }
@@ -212,6 +217,17 @@ impl<F: Folder> HashTable<F> {
     ) -> Result<(), CommitError> {
         if let Some(why) = self.failure() {
             return Err(CommitError::Refused(why.to_owned()));
+        }
+        let growth = batches.iter().flat_map(|batch| &batch.writes).map(|write| match write {
+            Write::Insert(entry) => entry.cost(),
+            Write::Remove(_) => 0,
+        });
+        let (growth, bytes) = (growth.sum::<usize>(), self.read().bytes());
+        if growth > 0 && bytes.saturating_add(growth) > self.options.max_bytes {
+            let most = self.options.max_bytes;
+            return Err(CommitError::Refused(format!(
+                "the table is full: it takes {bytes} bytes of memory, and may take {most}"
+            )));
         }
         log.write(batches.iter().flat_map(|batch| &batch.writes)).inspect_err(|why| {
             if let CommitError::Failed(why) = why {

@@ -21,7 +21,7 @@ impl<F: Folder> HashTable<F> {
     /// its share of the time by pausing in between; the log is then longer than the bound.
     pub fn wait_until_due(&self) -> bool {
         let mut gate = lock(&self.gate);
-        while !gate.closed && !gate.compaction_is_due(self.compact_after) {
+        while !gate.closed && !gate.compaction_is_due(self.options.compact_after) {
             gate = self.due.wait(gate).unwrap_or_else(PoisonError::into_inner);
         }
         !gate.closed

@@ -244,7 +244,7 @@ mod tests {
             prop_assert_eq!(line.matches('\n').count(), 1);
             prop_assert_eq!(line.matches('\t').count(), 3);
             let record = LogRecord { key: key.into(), value: value.as_deref(), synced };
-            prop_assert_eq!(parse_log(line[..line.len() - 1].as_bytes()), Ok(record));
+            prop_assert_eq!(parse_log(&line.as_bytes()[..line.len() - 1]), Ok(record));
         }
 
         #[test]

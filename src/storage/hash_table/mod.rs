@@ -37,8 +37,8 @@
 //! The files carry the number of their *part*, so that files which do not belong together are refused.
 //!
 //! **Costs.** A compaction writes the whole table, however short the log is; who calls it bounds how often
-//! (see [`HashTable::wait_until_due`]). Memory: the table, about 80 bytes an entry beside its text; one group (16 MiB
-//! and one batch). Start-up reads both files once.
+//! (see [`HashTable::wait_until_due`]). Memory: the table, about 80 bytes an entry beside its text, up to
+//! [`Options::max_bytes`]; one group (16 MiB and one batch). Start-up reads both files once.
 //!
 //! **When the disk fails.** An append that fails is undone, durably, and its changes are refused: they did not
 //! happen. After a failed sync, or an append that cannot be undone, nobody knows what the disk holds; the
@@ -93,7 +93,18 @@ pub struct HashTable<F: Folder> {
     /// One compaction at a time.
     compacting: Mutex<()>,
     failed: OnceLock<String>,
-    compact_after: u64,
+    options: Options,
+}
+
+/// How a table is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Keeps clients from choosing colliding keys; changes no result.
+    pub hash_seed: u64,
+    /// A compaction is due when the log holds more than so many records.
+    pub compact_after: u64,
+    /// How much memory the entries may take (about; see [`Size::bytes`]). What would need more is refused.
+    pub max_bytes: usize,
 }
 
 /// What there is to know about a table.

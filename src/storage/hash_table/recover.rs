@@ -18,7 +18,7 @@ use super::error::Damage;
 use super::folder::{AppendFile, Folder};
 use super::line::{self, Kind};
 use super::log::{self, Log};
-use super::{CKPT, CKPT_NEW, HashTable, NEXT, TXN, TableError, checkpoint};
+use super::{CKPT, CKPT_NEW, HashTable, NEXT, Options, TXN, TableError, checkpoint};
 use crate::storage::disk::{Blocks, Handle};
 use crate::storage::record::shown;
 
@@ -177,13 +177,12 @@ fn settle<L: AppendFile>(
 }
 
 impl<F: Folder> HashTable<F> {
-    /// Opens the table of a folder, or begins one. The seed keeps clients from choosing colliding keys; it changes
-    /// no result. See [`HashTable::wait_until_due`] for `compact_after`.
+    /// Opens the table of a folder, or begins one.
     ///
     /// # Errors
     /// The folder cannot be used, or its files are damaged or do not belong together.
-    pub fn open(folder: F, hash_seed: u64, compact_after: u64) -> Result<Opened<F>, TableError> {
-        let mut entries = Entries::new(hash_seed);
+    pub fn open(folder: F, options: Options) -> Result<Opened<F>, TableError> {
+        let mut entries = Entries::new(options.hash_seed);
         let mut report = Report::default();
         let names = |name| folder.path(name);
         folder.remove(CKPT_NEW).map_err(TableError::io("remove", &names(CKPT_NEW)))?;
@@ -206,7 +205,7 @@ impl<F: Folder> HashTable<F> {
             due: Condvar::new(),
             compacting: Mutex::new(()),
             failed: OnceLock::new(),
-            compact_after,
+            options,
         };
         Ok(Opened { table, report })
     }

@@ -264,7 +264,7 @@ mod tests {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..5).prop_map(serde_json::Value::from),
                 proptest::collection::btree_map(any::<String>(), inner, 0..5)
-                    .prop_map(|map| serde_json::Value::from_iter(map)),
+                    .prop_map(serde_json::Value::from_iter),
             ]
         });
         // Pretty JSON has line feeds, which must not get into a line.
