@@ -150,7 +150,7 @@ fn giving_up_tells_what_is_known_of_a_write() {
 
     let error = client.scan("").expect_err("a server is down");
     assert_eq!(error.certainty(), Certainty::Fail, "{error}");
-    assert!(error.to_string().contains("t-1 does not answer (nothing listens on 127.0.0.1:"));
+    assert!(error.to_string().contains("t-1 does not answer: nothing listens on 127.0.0.1:"));
 }
 
 #[test]

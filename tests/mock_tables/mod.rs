@@ -4,9 +4,10 @@
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use consistency_lab::client::Options;
@@ -251,41 +252,32 @@ pub fn json(text: &str) -> Box<RawValue> {
 
 /// A catalog that says what it is told to say.
 pub struct MockCatalog {
-    http: Arc<tiny_http::Server>,
+    address: SocketAddr,
     listed: Arc<Mutex<Vec<(String, SocketAddr)>>>,
     queries: Arc<Mutex<usize>>,
 }
 
 impl MockCatalog {
+    /// It ends with the test's process.
     pub fn start() -> Self {
-        let http = Arc::new(tiny_http::Server::http("127.0.0.1:0").expect("a free port"));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
         let listed: Arc<Mutex<Vec<(String, SocketAddr)>>> = Arc::default();
         let queries = Arc::default();
-        let (its_http, its_list, count) =
-            (Arc::clone(&http), Arc::clone(&listed), Arc::clone(&queries));
-        std::thread::spawn(move || {
-            for request in its_http.incoming_requests() {
+        let (its_list, count) = (Arc::clone(&listed), Arc::clone(&queries));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let stream = stream.expect("a connection");
                 *lock(&count) += 1;
-                let entries = lock(&its_list);
-                let age = entries.iter().enumerate();
-                let listed = age.map(|(age, (name, address))| {
-                    serde_json::json!({
-                        "type": "hashtable", "project": name, "owner": "test",
-                        "port": address.port(), "address": address.ip(), "name": "localhost",
-                        "lastheardfrom": 1_000_000 - age,
-                    })
-                });
-                let text = serde_json::Value::from_iter(listed).to_string();
                 // Whoever asked may be gone.
-                let _ = request.respond(tiny_http::Response::from_string(text));
+                let _ = answer_query(stream, &lock(&its_list));
             }
         });
-        Self { http, listed, queries }
+        Self { address, listed, queries }
     }
 
     pub fn locate(&self) -> Locate {
-        let address = self.http.server_addr().to_string();
-        Locate::Catalog(Catalog::new(&address))
+        Locate::Catalog(Catalog::new(&self.address.to_string()))
     }
 
     /// From here on it lists these, the one heard from last first.
@@ -299,8 +291,16 @@ impl MockCatalog {
     }
 }
 
-impl Drop for MockCatalog {
-    fn drop(&mut self) {
-        self.http.unblock();
-    }
+fn answer_query(stream: TcpStream, listed: &[(String, SocketAddr)]) -> io::Result<()> {
+    let mut lines = BufReader::new(&stream).lines();
+    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let entry = |(age, (name, address)): (usize, &(String, SocketAddr))| {
+        serde_json::json!({
+            "type": "hashtable", "project": name, "owner": "test", "port": address.port(),
+            "address": address.ip(), "name": "localhost", "lastheardfrom": 1_000_000 - age,
+        })
+    };
+    let text = serde_json::Value::from_iter(listed.iter().enumerate().map(entry)).to_string();
+    let length = text.len();
+    write!(&stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{text}")
 }

@@ -98,11 +98,11 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Away { server, why, wait: None } => {
-                write!(f, "{server} does not answer ({why}); another copy does")
+                write!(f, "{server} does not answer: {why}; another copy does")
             }
             Self::Away { server, why, wait: Some(wait) } => {
                 let wait = humantime::format_duration(*wait);
-                write!(f, "{server} does not answer ({why}); trying again every {wait}")
+                write!(f, "{server} does not answer: {why}; trying again every {wait}")
             }
             Self::Back { server } => write!(f, "{server} answers again"),
         }
@@ -372,7 +372,7 @@ impl ClusterClient {
         let Some(wait) = patience.next_wait() else {
             let why = |(index, failure): &(usize, &Failure)| {
                 format!(
-                    "{} does not answer ({})",
+                    "{} does not answer: {}",
                     self.servers[*index].name(),
                     reason(&failure.error)
                 )
