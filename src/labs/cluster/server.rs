@@ -148,7 +148,7 @@ impl ClusterServer {
             };
             Registrar::start(&catalog, announcement)
         });
-        let (compaction, stop) = (Some(compaction), Some(stop));
+        let stop = Some(stop);
         Ok(Self { tables, port, compaction, stop, failed, _registrar: registrar })
     }
 
