@@ -167,6 +167,8 @@ fn a_server_that_is_stopped_in_its_tracks_is_read_around_and_written_when_it_goe
         client.insert(key, &json("2")).expect("not affected");
     }
     let affected = keys.iter().find(|key| client.copies_of(key)[1] == 1).expect("one of thirty");
+    // What a client has told once it does not tell again; this one has told nothing.
+    let mut client = cluster.client(timeout);
     let (waits, is_waiting) = crossbeam_channel::unbounded();
     client.observe(move |event: &Event| {
         if let Event::Away { server, wait: Some(_), .. } = event {
