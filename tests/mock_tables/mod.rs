@@ -22,6 +22,7 @@ use consistency_lab::wire::lines::cluster::{
     write_value,
 };
 use serde_json::value::RawValue;
+use socket2::{Domain, Socket, Type};
 
 /// How a server deals with requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +116,8 @@ pub struct Server {
     pub table: Arc<Table>,
     address: SocketAddr,
     port: Option<LineServer<Table>>,
+    /// Keeps the port of a server that is down from the servers of other tests.
+    reserved: Option<Socket>,
 }
 
 impl Server {
@@ -125,7 +128,8 @@ impl Server {
             manner: Mutex::new(Manner::Serve),
             requests: Mutex::default(),
         });
-        let mut server = Self { table, address: ([127, 0, 0, 1], 0).into(), port: None };
+        let address = ([127, 0, 0, 1], 0).into();
+        let mut server = Self { table, address, port: None, reserved: None };
         server.up();
         server
     }
@@ -133,13 +137,20 @@ impl Server {
     /// From here on nothing listens there.
     pub fn down(&mut self) {
         self.port = None;
+        // Bound and not listening: connections are refused.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_reuse_address(true).expect("a socket's option");
+        socket.bind(&self.address.into()).expect("its port was its own until now");
+        self.reserved = Some(socket);
     }
 
     /// Serves again, on another port.
     pub fn move_away(&mut self) {
         self.down();
+        let kept = self.reserved.take();
         self.address.set_port(0);
         self.up();
+        self.reserved = kept;
     }
 
     /// Where it is, or was last.
@@ -154,6 +165,7 @@ impl Server {
         let table = Arc::clone(&self.table);
         let server = LineServer::start("mock", bound, table, Bounds::default());
         self.port = Some(server.expect("it starts"));
+        self.reserved = None;
     }
 
     pub fn behave(&self, manner: Manner) {
