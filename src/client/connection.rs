@@ -12,6 +12,12 @@ use super::ClientError;
 /// How much one `read` asks for, and what the input buffer starts with.
 const READ_SIZE: usize = 16 * 1024;
 
+/// An unfinished reply of more bytes than this ends the connection: nobody may fill a client's memory.
+const MAX_INPUT: usize = 1 << 30;
+
+/// What of the input buffer is kept between replies, in bytes.
+const KEPT_INPUT: usize = 4 << 20;
+
 /// How long a client waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -103,16 +109,27 @@ impl Connection {
     }
 
     /// Waits for more bytes: exactly one successful `read`.
+    ///
+    /// # Errors
+    /// The connection ends, is silent for too long, or what is unread is longer than any reply.
     pub fn fill(&mut self) -> Result<(), ClientError> {
         if self.start == self.end {
             self.start = 0;
             self.end = 0;
+            // What one long reply took is not kept for ever.
+            if self.input.len() > KEPT_INPUT {
+                self.input.truncate(READ_SIZE);
+                self.input.shrink_to_fit();
+            }
         } else if self.end == self.input.len() {
             // Full: first move the rest to the front, and only if that does not help, grow.
             self.input.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
             if self.end + READ_SIZE / 2 > self.input.len() {
+                if self.input.len() > MAX_INPUT {
+                    return Err(self.malformed(self.unread(), "a shorter reply"));
+                }
                 self.input.resize(self.input.len() * 2, 0);
             }
         }
@@ -175,6 +192,11 @@ fn connect(to: &str, timeout: Duration) -> Result<TcpStream, ClientError> {
     let mut last = None;
     for candidate in to.to_socket_addrs().map_err(|error| address(error.to_string()))? {
         match TcpStream::connect_timeout(&candidate, timeout.max(Duration::from_millis(1))) {
+            // Where nobody listens on a port that the system also gives to outgoing connections, TCP may connect a
+            // socket to itself; it would then hold the very port that a server comes back to.
+            Ok(stream) if stream.local_addr().is_ok_and(|own| own == candidate) => {
+                last = Some(ErrorKind::ConnectionRefused.into());
+            }
             Ok(stream) => return Ok(stream),
             Err(error) => last = Some(error),
         }

@@ -118,7 +118,8 @@ fn show(found: Option<&RawValue>, key: &str) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         None => {
-            eprintln!("lab: no such key: {}", key.escape_debug());
+            // Whoever closed standard error does not want to know.
+            let _ = writeln!(io::stderr(), "lab: no such key: {}", key.escape_debug());
             Ok(ExitCode::FAILURE)
         }
     }

@@ -118,7 +118,9 @@ pub fn start(args: &StartArgs) -> anyhow::Result<ExitCode> {
     }
     let missing = groups.wait_listed(&started);
     if !missing.is_empty() {
-        eprintln!(
+        // Whoever closed standard error does not want to know.
+        let _ = writeln!(
+            io::stderr(),
             "lab: warning: the catalog {} does not list {} yet; clients will wait for it",
             args.place.catalog,
             missing.join(", ")

@@ -1,5 +1,6 @@
 //! What most commands of the cluster lab are told: which servers, and how patient to be.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Args;
@@ -88,7 +89,8 @@ impl Target {
     /// N, K and the addresses do not fit together.
     pub fn client(&self) -> Result<ClusterClient, ClusterError> {
         let mut client = ClusterClient::new(self.config())?;
-        client.observe(|event: &Event| eprintln!("lab: {event}"));
+        // Whoever closed standard error does not want to know.
+        client.observe(|event: &Event| drop(writeln!(io::stderr(), "lab: {event}")));
         Ok(client)
     }
 }

@@ -7,23 +7,27 @@
 //!   an answer. Where none answers it waits ([`Retry`]) and starts over.
 //! - A **write** writes each copy in turn. One that cannot be written is tried again after the wait until it
 //!   can, then comes the next.
-//! - A **scan** asks all servers, each until it answers, and merges: a key that several hold comes once, with
-//!   the value of the copy that a read would ask first.
+//! - A **scan** asks all servers at once, each until it answers, and merges: a key that several hold comes once,
+//!   with the value of the copy that a read would ask first, whatever the order of the replies. (N-K+1 servers
+//!   would do to see every key; that copies differ shows only in all.)
 //!
 //! It never gives up by itself. A server that has come back on another port is found through the catalog.
 //!
 //! **Caveats.** Nothing orders the writes of two clients: at K ≥ 2 they can leave copies that differ, for good. A
 //! read may come from a copy that a write under way has not reached, or reach the primary first and an older
-//! copy later. `lab cluster diverge` shows it.
+//! copy later. `lab cluster diverge` shows it. A request whose reply is lost is sent again: a remove that was
+//! carried out the first time answers then that there is no such key.
 //!
 //! A server that hangs costs a timeout; it is then asked last for a while, so that not every read waits for it.
 //!
 //! Source: the assignments A4 and A5 of CSE 40771, Distributed Systems, Notre Dame.
 
+mod error;
+mod merge;
 mod servers;
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -32,7 +36,11 @@ use super::catalog::Catalog;
 use super::routing::{NodeStatus, Patience, Placement, Retry, copies, function};
 use super::table::Pairs;
 use super::{Certainty, ClientError, Options, TableClient};
-use servers::Server;
+pub use error::ClusterError;
+use servers::{Failure, Server, Told, reason};
+
+/// How many servers are asked at a time.
+const AT_ONCE: usize = 16;
 
 /// The most servers of a cluster.
 pub const MAX_SERVERS: usize = 1000;
@@ -69,8 +77,8 @@ pub struct ClusterConfig {
 /// What somebody who watches the client is told.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A server does not answer; said once until it is back. `wait` is the time until it is tried again, where the
-    /// client has to wait for it.
+    /// A server does not answer. Said once until it is back where another copy answers for it, and once where
+    /// the client has to wait for it: `wait` is the time until it is tried again then.
     Away {
         /// Its name.
         server: String,
@@ -89,66 +97,14 @@ pub enum Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Away { server, why, wait: None } => write!(f, "{server} does not answer: {why}"),
+            Self::Away { server, why, wait: None } => {
+                write!(f, "{server} does not answer: {why}; another copy does")
+            }
             Self::Away { server, why, wait: Some(wait) } => {
                 let wait = humantime::format_duration(*wait);
                 write!(f, "{server} does not answer: {why}; trying again every {wait}")
             }
             Self::Back { server } => write!(f, "{server} answers again"),
-        }
-    }
-}
-
-/// Why an operation of the cluster did not succeed.
-#[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
-    /// N servers and K copies make no sense.
-    #[error("expected 1 ≤ K ≤ N ≤ {MAX_SERVERS}, found N={servers} K={copies}")]
-    Shape {
-        /// N.
-        servers: usize,
-        /// K.
-        copies: usize,
-    },
-    /// There are more or fewer addresses than servers.
-    #[error("expected {servers} addresses, one a server, found {found}")]
-    Addresses {
-        /// N.
-        servers: usize,
-        /// How many there are.
-        found: usize,
-    },
-    /// The request itself is wrong; trying again would not help.
-    #[error("{server}: {source}")]
-    Refused {
-        /// Which server says so.
-        server: String,
-        /// What it says.
-        source: ClientError,
-    },
-    /// The patience is at its end.
-    #[error("gave up after {}: {server} does not answer: {why}{}", humantime::format_duration(*after), match certainty {
-        Certainty::Fail => "",
-        Certainty::Unknown => "; outcome unknown",
-    })]
-    GaveUp {
-        /// The server that was waited for.
-        server: String,
-        /// What went wrong there.
-        why: String,
-        /// How long it was tried.
-        after: Duration,
-        /// What is known of the operation.
-        certainty: Certainty,
-    },
-}
-
-impl ClusterError {
-    /// Whether the operation definitely did not happen, or may have, if only on some copies.
-    pub fn certainty(&self) -> Certainty {
-        match self {
-            Self::GaveUp { certainty, .. } => *certainty,
-            _ => Certainty::Fail,
         }
     }
 }
@@ -227,16 +183,19 @@ impl ClusterClient {
     pub fn lookup(&mut self, key: &str) -> Result<Option<Box<RawValue>>, ClusterError> {
         let patience = self.config.retry.begin();
         loop {
-            let mut last = None;
+            let mut failed = Vec::new();
             for index in self.in_turn(key) {
                 match self.ask(index, &mut |server| server.lookup(key)) {
-                    Ok(found) => return Ok(found),
-                    Err(error) => last = Some((index, self.check(index, error, None)?)),
+                    Ok(found) => {
+                        failed.iter().for_each(|(index, failure)| self.tell(*index, failure, None));
+                        return Ok(found);
+                    }
+                    Err(failure) => failed.push((index, self.mendable(index, failure, &[])?)),
                 }
             }
-            if let Some((index, error)) = last {
-                self.wait(index, &error, &patience, false)?;
-            }
+            // A read changes nothing, whatever becomes of it.
+            let failures = failed.iter().map(|(index, failure)| (*index, failure));
+            self.wait(failures.collect(), &patience, Certainty::Fail, &[])?;
         }
     }
 
@@ -255,28 +214,57 @@ impl ClusterClient {
     /// [`ClusterError::Refused`] where the expression is none; [`ClusterError::GaveUp`] where the patience is
     /// bounded.
     pub fn scan(&mut self, regex: &str) -> Result<Pairs, ClusterError> {
-        let mut merged: BTreeMap<String, (usize, Box<RawValue>)> = BTreeMap::new();
         let patience = self.config.retry.begin();
-        for index in 0..self.servers.len() {
-            for (key, value) in self.persist(index, &patience, None, &mut |s| s.scan(regex))? {
-                // How late a read would ask this server; one that should not have the key at all comes last.
-                let rank = (index + self.servers.len() - self.placement.primary(&key))
-                    % self.servers.len();
-                if merged.get(&key).is_none_or(|(there, _)| rank < *there) {
-                    merged.insert(key, (rank, value));
-                }
-            }
+        let mut found = Vec::new();
+        for (index, first) in self.scan_at_once(regex).into_iter().enumerate() {
+            let first = self.noted(index, first);
+            let pairs = self.persist(index, &patience, first, &[], &mut |s| s.scan(regex));
+            found.push(pairs.map_err(ClusterError::of_a_read)?);
         }
-        Ok(merged.into_iter().map(|(key, (_, value))| (key, value)).collect())
+        let servers = self.servers.len();
+        // How late a read would ask this server; one that should not have the key at all comes last.
+        let rank =
+            |key: &str, index: usize| (index + servers - self.placement.primary(key)) % servers;
+        Ok(merge::merge(found, rank))
     }
 
-    /// A single server, connected: for a lab that looks at one copy.
+    /// One try of a scan at each server, [`AT_ONCE`] at a time.
+    fn scan_at_once(&mut self, regex: &str) -> Vec<Result<Pairs, Failure>> {
+        let ClusterConfig { locate, options, .. } = &self.config;
+        let scan =
+            |server: &mut Server| server.attempt(locate, options, &mut |client| client.scan(regex));
+        let mut results = Vec::new();
+        for group in self.servers.chunks_mut(AT_ONCE) {
+            let mut found: Vec<Option<Result<Pairs, Failure>>> = Vec::new();
+            found.resize_with(group.len(), || None);
+            let (first, others) = found.split_at_mut(1);
+            let (here, elsewhere) = group.split_at_mut(1);
+            thread::scope(|scope| {
+                for (server, found) in elsewhere.iter_mut().zip(others) {
+                    let scan = &scan;
+                    let ask = move || *found = Some(scan(server));
+                    // Without a thread it is asked below.
+                    let _ = thread::Builder::new().spawn_scoped(scope, ask);
+                }
+                first[0] = Some(scan(&mut here[0]));
+            });
+            let asked = group.iter_mut().zip(found);
+            results.extend(asked.map(|(server, found)| found.unwrap_or_else(|| scan(server))));
+        }
+        results
+    }
+
+    /// A single server, connected: for a lab that looks at one copy. Each call is one try.
     ///
     /// # Errors
-    /// It cannot be reached.
+    /// It cannot be reached, or there are not so many.
     pub fn server(&mut self, index: usize) -> Result<&mut TableClient, ClientError> {
-        let ClusterConfig { locate, options, .. } = &self.config;
-        self.servers[index % self.config.servers].connected(locate, options)
+        let ClusterConfig { name, servers, locate, options, .. } = &self.config;
+        let missing = || ClientError::NotFound {
+            name: format!("{name}-{index}"),
+            why: format!("the cluster has {servers} servers, counted from 0"),
+        };
+        self.servers.get_mut(index).ok_or_else(missing)?.connected(locate, options)
     }
 
     /// What is known of each server from the last time it was asked.
@@ -291,98 +279,128 @@ impl ClusterClient {
         mut call: impl FnMut(&mut TableClient) -> Result<T, ClientError>,
     ) -> Result<Vec<T>, ClusterError> {
         let patience = self.config.retry.begin();
-        let mut results = Vec::new();
+        let (mut results, mut reached) = (Vec::new(), Vec::new());
         for index in self.copies_of(key) {
-            let begun = Some(!results.is_empty());
-            results.push(self.persist(index, &patience, begun, &mut call)?);
+            let first = self.ask(index, &mut call);
+            results.push(self.persist(index, &patience, first, &reached, &mut call)?);
+            reached.push(index);
         }
         Ok(results)
     }
 
-    /// Asks one server until it answers. `begun`: for a write, whether a part of it has happened.
+    /// Asks one server until it answers; `first` is what came of the first try. The operation has happened on
+    /// the servers in `reached`.
     fn persist<T>(
         &mut self,
         index: usize,
         patience: &Patience,
-        begun: Option<bool>,
+        first: Result<T, Failure>,
+        reached: &[usize],
         call: &mut dyn FnMut(&mut TableClient) -> Result<T, ClientError>,
     ) -> Result<T, ClusterError> {
-        let mut unknown = begun == Some(true);
+        let mut certainty = Certainty::Fail;
+        let mut answer = first;
         loop {
-            match self.ask(index, call) {
+            let mut failure = match answer {
                 Ok(answer) => return Ok(answer),
-                Err(error) => {
-                    let error = self.check(index, error, Some(self.config.retry.wait))?;
-                    unknown |= begun.is_some() && error.certainty() == Certainty::Unknown;
-                    self.wait(index, &error, patience, unknown)?;
-                }
+                Err(failure) => failure,
+            };
+            // One try of which nothing is known stays so, whatever becomes of the next.
+            if failure.certainty == Certainty::Unknown {
+                certainty = Certainty::Unknown;
             }
+            failure.certainty = certainty;
+            let failure = self.mendable(index, failure, reached)?;
+            self.wait(vec![(index, &failure)], patience, certainty, reached)?;
+            answer = self.ask(index, call);
         }
     }
 
-    /// One try. A connection may have been closed since it was used last, which says nothing of the server:
-    /// then another is opened at once. Every operation may be carried out twice.
+    /// One try.
     fn ask<T>(
         &mut self,
         index: usize,
         call: &mut dyn FnMut(&mut TableClient) -> Result<T, ClientError>,
-    ) -> Result<T, ClientError> {
+    ) -> Result<T, Failure> {
         let ClusterConfig { locate, options, .. } = &self.config;
+        let answer = self.servers[index].attempt(locate, options, call);
+        self.noted(index, answer)
+    }
+
+    /// Notes what came of a try, and passes it on.
+    fn noted<T>(&mut self, index: usize, answer: Result<T, Failure>) -> Result<T, Failure> {
         let server = &mut self.servers[index];
-        let reused = server.is_connected();
-        let mut answer = call(server.connected(locate, options)?);
-        if reused && matches!(answer, Err(ClientError::Lost { .. } | ClientError::Closed { .. })) {
-            server.disconnect();
-            answer = call(server.connected(locate, options)?);
-        }
-        if let Err(error) = &answer
-            && error.ends_connection()
-        {
-            server.disconnect();
-        }
-        if answer.is_ok() && server.is_back() {
-            let event = Event::Back { server: server.name().to_owned() };
-            (self.observer)(&event);
+        match &answer {
+            // A server that refuses serves.
+            Ok(_) | Err(Failure { error: ClientError::Refused { .. }, .. }) => {
+                if server.is_back() {
+                    let event = Event::Back { server: server.name().to_owned() };
+                    (self.observer)(&event);
+                }
+            }
+            Err(failure) => server.went_away(&failure.error, &self.config.options),
         }
         answer
     }
 
-    /// Passes on what trying again can mend. `wait`: how long until then, where nobody else can be asked.
-    fn check(
-        &mut self,
+    /// Passes on what trying again can mend.
+    fn mendable(
+        &self,
         index: usize,
-        error: ClientError,
-        wait: Option<Duration>,
-    ) -> Result<ClientError, ClusterError> {
-        let server = &mut self.servers[index];
-        if let ClientError::Refused { .. } = error {
-            let server = server.name().to_owned();
-            return Err(ClusterError::Refused { server, source: error });
-        }
-        if server.went_away(&error, self.config.retry.wait, wait.is_some()) {
-            let server = server.name().to_owned();
-            (self.observer)(&Event::Away { server, why: why(&error), wait });
-        }
-        Ok(error)
+        failure: Failure,
+        reached: &[usize],
+    ) -> Result<Failure, ClusterError> {
+        let Failure { error: ClientError::Refused { .. }, certainty } = failure else {
+            return Ok(failure);
+        };
+        Err(ClusterError::Refused {
+            server: self.servers[index].name().to_owned(),
+            source: failure.error,
+            certainty: if reached.is_empty() { certainty } else { Certainty::Unknown },
+            reached: self.names(reached),
+        })
     }
 
-    /// Waits before the next round, or gives up.
+    /// Waits for these servers before the next round, or gives up.
     fn wait(
         &mut self,
-        index: usize,
-        error: &ClientError,
+        failed: Vec<(usize, &Failure)>,
         patience: &Patience,
-        unknown: bool,
+        certainty: Certainty,
+        reached: &[usize],
     ) -> Result<(), ClusterError> {
         let Some(wait) = patience.next_wait() else {
-            let certainty = if unknown { Certainty::Unknown } else { Certainty::Fail };
-            let (server, why) = (self.servers[index].name().to_owned(), why(error));
-            // Nobody reads further than that.
-            let after = Duration::from_millis(patience.spent().as_millis() as u64);
-            return Err(ClusterError::GaveUp { server, why, after, certainty });
+            let why = |(index, failure): &(usize, &Failure)| {
+                format!(
+                    "{} does not answer: {}",
+                    self.servers[*index].name(),
+                    reason(&failure.error)
+                )
+            };
+            return Err(ClusterError::GaveUp {
+                why: failed.iter().map(why).collect::<Vec<_>>().join(", "),
+                after: patience.spent(),
+                certainty: if reached.is_empty() { certainty } else { Certainty::Unknown },
+                reached: self.names(reached),
+            });
         };
-        std::thread::sleep(wait);
+        let every = Some(self.config.retry.wait);
+        failed.iter().for_each(|(index, failure)| self.tell(*index, failure, every));
+        thread::sleep(wait);
         Ok(())
+    }
+
+    /// Tells that a server does not answer, where that is news.
+    fn tell(&mut self, index: usize, failure: &Failure, wait: Option<Duration>) {
+        let server = &mut self.servers[index];
+        if server.tell(if wait.is_some() { Told::Waiting } else { Told::Away }) {
+            let (server, why) = (server.name().to_owned(), reason(&failure.error));
+            (self.observer)(&Event::Away { server, why, wait });
+        }
+    }
+
+    fn names(&self, servers: &[usize]) -> Vec<String> {
+        servers.iter().map(|index| self.servers[*index].name().to_owned()).collect()
     }
 
     /// The copies of a key, those that were silent lately behind the others.
@@ -390,18 +408,5 @@ impl ClusterClient {
         let mut all = self.copies_of(key);
         all.sort_by_key(|index| self.servers[*index].is_silent());
         all
-    }
-}
-
-/// What went wrong, without advice for another lab and without what is known of an operation of which this was
-/// one try of many.
-fn why(error: &ClientError) -> String {
-    match error {
-        ClientError::NothingListens { to } => format!("nothing listens on {to}"),
-        ClientError::NoReply { to, after } => {
-            format!("no reply from {to} within {}", humantime::format_duration(*after))
-        }
-        ClientError::Lost { to, source } => format!("the connection to {to} was lost: {source}"),
-        error => error.to_string(),
     }
 }

@@ -6,13 +6,17 @@ use std::time::{Duration, Instant};
 use super::{KIND, Locate};
 use crate::client::catalog::{Catalog, Registration};
 use crate::client::routing::NodeStatus;
-use crate::client::{ClientError, Options, TableClient};
+use crate::client::{Certainty, ClientError, Options, TableClient};
 
 /// How often the catalog is asked about one server, at the most.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// How many registrations of one name are tried; a name has one, and a few left over from earlier starts.
 const MAX_TRIED: usize = 8;
+
+/// A server that hung is asked last for so many times as long as it made its client wait: reads that have
+/// another copy spend a tenth of their time on it at the most.
+const SILENCE: u32 = 9;
 
 /// A server.
 #[derive(Debug)]
@@ -23,9 +27,28 @@ pub(super) struct Server {
     client: Option<TableClient>,
     asked: Option<Instant>,
     status: NodeStatus,
-    /// Somebody has been told that it is away, and that it is waited for.
-    announced: (bool, bool),
+    told: Told,
     silent_until: Option<Instant>,
+}
+
+/// What somebody who watches the client has been told of a server that is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Told {
+    /// Nothing.
+    Nothing,
+    /// That it is away, and another copy answers for it.
+    Away,
+    /// That it is waited for.
+    Waiting,
+}
+
+/// A try that failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// What went wrong last.
+    pub error: ClientError,
+    /// What is known of the operation: a request may have been sent before the last thing that went wrong.
+    pub certainty: Certainty,
 }
 
 impl Server {
@@ -36,7 +59,7 @@ impl Server {
             client: None,
             asked: None,
             status: NodeStatus::Up,
-            announced: (false, false),
+            told: Told::Nothing,
             silent_until: None,
         }
     }
@@ -62,31 +85,29 @@ impl Server {
         self.silent_until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Notes a failure; gives whether it is news that the server is away, or that it is `awaited`. After a timeout
-    /// it counts as silent for a while.
-    pub(super) fn went_away(
-        &mut self,
-        error: &ClientError,
-        quiet: Duration,
-        awaited: bool,
-    ) -> bool {
+    /// Notes a failure. After a timeout it counts as silent for a while.
+    pub(super) fn went_away(&mut self, error: &ClientError, options: &Options) {
         self.status = match error {
             ClientError::NothingListens { .. } => NodeStatus::Down,
             error => NodeStatus::Silent { why: error.to_string() },
         };
         if is_timeout(error) {
-            self.silent_until = Some(Instant::now() + quiet);
+            self.silent_until = Some(Instant::now() + options.timeout * SILENCE);
         }
-        let (away, waited_for) = self.announced;
-        self.announced = (true, waited_for || awaited);
-        !away || (awaited && !waited_for)
+    }
+
+    /// Notes that somebody is told; gives whether that is news.
+    pub(super) fn tell(&mut self, told: Told) -> bool {
+        let news = told > self.told;
+        self.told = told.max(self.told);
+        news
     }
 
     /// Notes an answer; gives whether that is news.
     pub(super) fn is_back(&mut self) -> bool {
         self.status = NodeStatus::Up;
         self.silent_until = None;
-        std::mem::take(&mut self.announced).0
+        std::mem::replace(&mut self.told, Told::Nothing) != Told::Nothing
     }
 
     /// A connection, opened where there is none: to where the server was last, or else to where the catalog
@@ -101,6 +122,39 @@ impl Server {
             None => self.connect(locate, options)?,
         };
         Ok(self.client.insert(client))
+    }
+
+    /// One try. A connection may have been closed since it was used last, which says nothing of the server:
+    /// then another is opened at once. So every operation may be carried out twice.
+    pub(super) fn attempt<T>(
+        &mut self,
+        locate: &Locate,
+        options: &Options,
+        call: &mut dyn FnMut(&mut TableClient) -> Result<T, ClientError>,
+    ) -> Result<T, Failure> {
+        let reused = self.is_connected();
+        let mut certainty = Certainty::Fail;
+        let mut tries = if reused { 2 } else { 1 };
+        loop {
+            // What goes wrong before there is a connection says nothing of the operation.
+            let client = self.connected(locate, options);
+            let client = client.map_err(|error| Failure { error, certainty })?;
+            let error = match call(client) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if error.certainty() == Certainty::Unknown {
+                certainty = Certainty::Unknown;
+            }
+            if error.ends_connection() {
+                self.disconnect();
+            }
+            tries -= 1;
+            if tries == 0 || !matches!(error, ClientError::Lost { .. } | ClientError::Closed { .. })
+            {
+                return Err(Failure { error, certainty });
+            }
+        }
     }
 
     fn connect(&mut self, locate: &Locate, options: &Options) -> Result<TableClient, ClientError> {
@@ -118,7 +172,12 @@ impl Server {
     /// Connects to an address that may have become another's: servers choose their ports anew at each start.
     fn open(&self, address: &str, options: &Options) -> Result<TableClient, ClientError> {
         let mut client = TableClient::open(address, options)?;
-        let status = client.status()?;
+        let status = match client.status() {
+            Ok(status) => status,
+            // Another program's server, which has no such method.
+            Err(ClientError::Refused { .. }) => return Ok(client),
+            Err(error) => return Err(error),
+        };
         match status.get("name").and_then(|name| name.as_str()) {
             Some(name) if name != self.name => {
                 Err(self.unknown(&format!("{address} is {name} by now")))
@@ -135,17 +194,24 @@ impl Server {
         options: &Options,
         failed: Option<ClientError>,
     ) -> Result<TableClient, ClientError> {
-        if let (Some(asked), Some(error)) = (self.asked, failed)
-            && asked.elapsed() < ASK_AGAIN
-        {
-            return Err(error);
-        }
-        self.asked = Some(Instant::now());
+        let lately = self.asked.is_some_and(|asked| asked.elapsed() < ASK_AGAIN);
+        let (tried, mut last) = match failed {
+            Some(error) if lately => return Err(error),
+            // Where it was last; to try that again would only take twice as long.
+            Some(error) => (self.address.clone(), error),
+            None => (None, self.unknown("the catalog knows no such server")),
+        };
         let found = catalog.find(&self.name, KIND);
-        let found = found.map_err(|error| self.unknown(&error.to_string()))?;
-        let mut last = self.unknown("the catalog knows no such server");
-        for registration in found.iter().take(MAX_TRIED) {
-            let address = address_of(registration);
+        self.asked = Some(Instant::now());
+        let found = match found {
+            Ok(found) => found,
+            // That it does not answer where it was is more to the point.
+            Err(_) if tried.is_some() => return Err(last),
+            Err(error) => return Err(self.unknown(&error.to_string())),
+        };
+        let addresses =
+            found.iter().map(address_of).filter(|address| Some(address) != tried.as_ref());
+        for address in addresses.take(MAX_TRIED) {
             match self.open(&address, options) {
                 Ok(client) => {
                     self.address = Some(address);
@@ -165,6 +231,19 @@ impl Server {
 fn address_of(registration: &Registration) -> String {
     let Registration { address, port, .. } = registration;
     if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+}
+
+/// What went wrong, without advice for another lab and without what is known of an operation of which this was
+/// one try of many.
+pub(super) fn reason(error: &ClientError) -> String {
+    match error {
+        ClientError::NothingListens { to } => format!("nothing listens on {to}"),
+        ClientError::NoReply { to, after } => {
+            format!("no reply from {to} within {}", humantime::format_duration(*after))
+        }
+        ClientError::Lost { to, source } => format!("the connection to {to} was lost: {source}"),
+        error => error.to_string(),
+    }
 }
 
 fn is_timeout(error: &ClientError) -> bool {

@@ -39,6 +39,7 @@ const CHECKS: &[Check] = &[
     ("insert: K copies, on the primary and the next servers, and nowhere else", |b| b.copies()),
     ("insert: any JSON is a value", |b| b.all_values()),
     ("insert: any string is a key", |b| b.all_keys()),
+    ("insert: the empty string is a key", |b| b.empty_key()),
     ("remove: gives the value, and the key is gone from every copy", |b| {
         b.insert("lion", "[1,2]")?;
         b.remove("lion", Some("[1,2]"))?;
@@ -146,6 +147,19 @@ impl Bench<'_> {
             self.expect(key, Some(&expected)).map_err(|why| format!("{key:?}: {why}"))?;
         }
         Ok(())
+    }
+
+    /// The one key that cannot begin with this run's word: what it had before is put back.
+    fn empty_key(&mut self) -> Result<(), String> {
+        let before = self.client.lookup("").map_err(failed)?;
+        let own = json(r#""basics""#)?;
+        self.client.insert("", &own).map_err(failed)?;
+        let found = self.client.lookup("").map_err(failed)?;
+        match before {
+            Some(value) => self.client.insert("", &value).map_err(failed)?,
+            None => self.client.remove("").map(drop).map_err(failed)?,
+        }
+        same(found.as_deref(), Some(own.get()))
     }
 
     fn scan_for(&mut self, regex: &str, expected: &[&str]) -> Result<(), String> {
