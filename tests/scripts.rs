@@ -24,6 +24,7 @@ const PROGRAMS: &[&str] = &[
     "conformance.sh",
     "demonstrations.sh",
     "performance.sh",
+    "pictures.sh",
     "prove.sh",
     "server-normal.sh",
     "server-stale.sh",
