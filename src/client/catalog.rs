@@ -16,6 +16,9 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+/// How long a host may take to say that nothing listens there.
+const REFUSAL: Duration = Duration::from_millis(50);
+
 /// How long a query may take, in seconds.
 const TIMEOUT: u64 = 5;
 
@@ -145,20 +148,31 @@ impl Catalog {
     }
 
     fn tell(&self, announcement: &Announcement) -> std::io::Result<()> {
-        let to = self.address.to_socket_addrs()?.next().ok_or(ErrorKind::NotFound)?;
-        let from: SocketAddr = match to {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
-        let socket = UdpSocket::bind(from)?;
-        socket.connect(to)?;
-        socket.send(&serde_json::to_vec(announcement)?)?;
-        // Where nothing listens, this host's own system says so at once; others may be silent.
-        socket.set_read_timeout(Some(Duration::from_millis(5)))?;
-        match socket.recv(&mut [0]) {
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Err(error),
-            _ => Ok(()),
+        let datagram = serde_json::to_vec(announcement)?;
+        let mut last = ErrorKind::NotFound.into();
+        for to in self.address.to_socket_addrs()? {
+            match send(&datagram, to) {
+                Ok(()) => return Ok(()),
+                Err(error) => last = error,
+            }
         }
+        Err(last)
+    }
+}
+
+fn send(datagram: &[u8], to: SocketAddr) -> std::io::Result<()> {
+    let from: SocketAddr = match to {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(from)?;
+    socket.connect(to)?;
+    socket.send(datagram)?;
+    // Where nothing listens, the host says so, this one at once and another soon; or nobody says anything.
+    socket.set_read_timeout(Some(REFUSAL))?;
+    match socket.recv(&mut [0]) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -44,7 +44,10 @@ impl Service for Pages {
             request.headers += 1;
             return Ok(Flow::GoOn);
         }
-        out.bytes.extend(self.answer(first));
+        match page_of(first) {
+            Ok((page, head_only)) => self.write(page, head_only, out)?,
+            Err(refused) => out.bytes.extend(refused),
+        }
         Ok(Flow::Close)
     }
 
@@ -53,7 +56,7 @@ impl Service for Pages {
             Refusal::TooLong(_) => "431 Request Header Fields Too Large",
             _ => "503 Service Unavailable",
         };
-        response(status, "text/plain", &format!("{refusal}\n"), false)
+        response(status, "text/plain", &format!("{refusal}\n"))
     }
 
     /// What follows could not be told from another request.
@@ -63,37 +66,73 @@ impl Service for Pages {
 }
 
 impl Pages {
-    fn answer(&self, request: &str) -> Vec<u8> {
-        let plain = |status: &str, body: &str| response(status, "text/plain", body, false);
-        let mut words = request.split_ascii_whitespace();
-        let (method, path, version) = (words.next(), words.next(), words.next());
-        let (Some(method), Some(path)) = (method, path) else {
-            return plain("400 Bad Request", "expected GET PATH HTTP/1.1\n");
-        };
-        if !version.is_some_and(|version| version.starts_with("HTTP/1.")) {
-            return plain("400 Bad Request", "expected HTTP/1.1\n");
-        }
-        if !matches!(method, "GET" | "HEAD") {
-            return plain("405 Method Not Allowed", "expected GET or HEAD\n");
-        }
-        let Some(page) = Page::of(path) else {
-            return plain("404 Not Found", "there are /query.json, /query.text and /\n");
-        };
+    /// Sends a page as it is written, a registration at a time: a client that reads slowly costs little memory and
+    /// holds nobody up. A server that registers meanwhile may be on it or not.
+    fn write(&self, page: Page, head_only: bool, out: &mut Replies<'_>) -> io::Result<()> {
         let now = (self.now)();
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        table.expire(now);
-        let body = page.write(&table, now);
-        drop(table);
-        response("200 OK", page.content_type(), &body, method == "HEAD")
+        let lock = || self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = {
+            let mut table = lock();
+            table.expire(now);
+            table.len()
+        };
+        out.bytes.extend(head("200 OK", page.content_type()));
+        if head_only {
+            return Ok(());
+        }
+        let mut text = String::new();
+        page.begin(&mut text, count);
+        let (mut last, mut first) = (None, true);
+        loop {
+            match lock().next(last.as_ref()) {
+                None => break,
+                Some((key, entry)) => {
+                    page.entry(&mut text, first, entry, now);
+                    (last, first) = (Some(key.clone()), false);
+                }
+            }
+            out.bytes.extend_from_slice(text.as_bytes());
+            text.clear();
+            out.flush_large()?;
+        }
+        page.end(&mut text);
+        out.bytes.extend(text.into_bytes());
+        Ok(())
     }
 }
 
-fn response(status: &str, content_type: &str, body: &str, head_only: bool) -> Vec<u8> {
-    let length = body.len();
+/// The page that a request asks for, and whether only for its head; or the answer to another request.
+fn page_of(request: &str) -> Result<(Page, bool), Vec<u8>> {
+    let plain = |status: &str, body: &str| Err(response(status, "text/plain", body));
+    let mut words = request.split_ascii_whitespace();
+    let (method, path, version) = (words.next(), words.next(), words.next());
+    let (Some(method), Some(path)) = (method, path) else {
+        return plain("400 Bad Request", "expected GET PATH HTTP/1.1\n");
+    };
+    if !version.is_some_and(|version| version.starts_with("HTTP/1.")) {
+        return plain("400 Bad Request", "expected HTTP/1.1\n");
+    }
+    if !matches!(method, "GET" | "HEAD") {
+        return plain("405 Method Not Allowed", "expected GET or HEAD\n");
+    }
+    match Page::of(path) {
+        Some(page) => Ok((page, method == "HEAD")),
+        None => plain("404 Not Found", "there are /query.json, /query.text and /\n"),
+    }
+}
+
+fn response(status: &str, content_type: &str, body: &str) -> Vec<u8> {
+    let mut all = head(status, content_type);
+    all.extend_from_slice(body.as_bytes());
+    all
+}
+
+/// The end of the connection is the end of the body.
+fn head(status: &str, content_type: &str) -> Vec<u8> {
     let allow = if status.starts_with("405") { "Allow: GET, HEAD\r\n" } else { "" };
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\
-         Access-Control-Allow-Origin: *\r\n{allow}Connection: close\r\n\r\n"
-    );
-    if head_only { head.into_bytes() } else { (head + body).into_bytes() }
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nAccess-Control-Allow-Origin: *\r\n\
+         {allow}Connection: close\r\n\r\n"
+    )
+    .into_bytes()
 }

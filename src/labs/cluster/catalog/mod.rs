@@ -12,9 +12,9 @@
 //!
 //! It is interchangeable with cctools' `catalog_server`: the same port for both protocols, the same members, the
 //! same two formats, the same key (address, port and name). What differs: `name` is `localhost` or the address
-//! itself, because asking a name server could hold up everybody; a sender's own `name`, `address` and
+//! itself, because asking a name server could hold up everybody; ports may be numbers in quotes; a sender's own `name`, `address` and
 //! `lastheardfrom` are dropped, where the other lists some of them twice; and the other does not read all of
-//! JSON (`\u00e9` is an error to it).
+//! JSON (`\u00e9` is an error to it). Of the other's pages those for its own tools (`/query/EXPRESSION`) are missing.
 //!
 //! ```text
 //! table      the registrations                        (pure: time is an argument)

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::table::{Entry, Table};
+use super::table::Entry;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,33 +37,41 @@ impl Page {
         }
     }
 
-    /// Its content.
-    pub fn write(self, table: &Table, now: u64) -> String {
+    /// What stands before the registrations, of which there are `count`.
+    pub fn begin(self, out: &mut String, count: usize) {
         match self {
-            Self::Json => json(table),
-            Self::Text => text(table),
-            Self::Html => html(table, now),
+            Self::Json => out.push_str("[\n"),
+            Self::Text => {}
+            Self::Html => begin_html(out, count),
         }
     }
-}
 
-/// An array, an object a line.
-fn json(table: &Table) -> String {
-    let lines = table.entries().map(|entry| Value::Object(entry.all()).to_string());
-    format!("[\n{}\n]\n", lines.collect::<Vec<_>>().join(",\n"))
-}
-
-/// A line `member value` for each member, and an empty line behind each server.
-fn text(table: &Table) -> String {
-    let mut out = String::new();
-    for entry in table.entries() {
-        for (name, value) in &entry.all() {
-            // Writing to a string does not fail.
-            let _ = writeln!(out, "{} {}", on_a_line(name), on_a_line(&shown(value)));
+    /// A registration; a line, or a few in text.
+    pub fn entry(self, out: &mut String, first: bool, entry: &Entry, now: u64) {
+        match self {
+            Self::Json => {
+                out.push_str(if first { "" } else { ",\n" });
+                out.push_str(&Value::Object(entry.all()).to_string());
+            }
+            Self::Text => {
+                for (name, value) in &entry.all() {
+                    // Writing to a string does not fail.
+                    let _ = writeln!(out, "{} {}", on_a_line(name), on_a_line(&shown(value)));
+                }
+                out.push('\n');
+            }
+            Self::Html => row(out, entry, now),
         }
-        out.push('\n');
     }
-    out
+
+    /// What stands behind them.
+    pub fn end(self, out: &mut String) {
+        match self {
+            Self::Json => out.push_str("\n]\n"),
+            Self::Text => {}
+            Self::Html => out.push_str("</table></body></html>\n"),
+        }
+    }
 }
 
 fn shown(value: &Value) -> String {
@@ -92,29 +100,32 @@ p { color: #777; }
 "#;
 
 /// A page that needs nothing else, and follows the reader's light or dark scheme.
-fn html(table: &Table, now: u64) -> String {
-    let mut out = HEAD.to_owned();
-    let count = table.entries().count();
+fn begin_html(out: &mut String, count: usize) {
+    out.push_str(HEAD);
     let _ = writeln!(
         out,
         "<p>{count} server{} · <a href=\"/query.json\">JSON</a> · <a href=\"/query.text\">text</a></p>",
         if count == 1 { "" } else { "s" }
     );
-    out += "<table><tr><th>project</th><th>type</th><th>owner</th><th>host</th><th>port</th><th>heard from</th></tr>\n";
-    for entry in table.entries() {
-        let cell = |name: &str| escape(&entry.members.get(name).map(shown).unwrap_or_default());
-        let _ = writeln!(
-            out,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{} ago</td></tr>",
-            cell("project"),
-            cell("type"),
-            cell("owner"),
-            escape(&host(entry)),
-            cell("port"),
-            ago(now.saturating_sub(entry.heard)),
-        );
-    }
-    out + "</table></body></html>\n"
+    out.push_str(
+        "<table><tr><th>project</th><th>type</th><th>owner</th><th>host</th><th>port</th>\
+         <th>heard from</th></tr>\n",
+    );
+}
+
+fn row(out: &mut String, entry: &Entry, now: u64) {
+    let cell = |name: &str| escape(&entry.members.get(name).map(shown).unwrap_or_default());
+    let _ = writeln!(
+        out,
+        "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"number\">{}</td>\
+         <td class=\"number\">{} ago</td></tr>",
+        cell("project"),
+        cell("type"),
+        cell("owner"),
+        escape(&host(entry)),
+        cell("port"),
+        ago(now.saturating_sub(entry.heard)),
+    );
 }
 
 fn host(entry: &Entry) -> String {
@@ -134,6 +145,17 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::labs::cluster::catalog::table::Table;
+
+    fn written(page: Page, table: &Table, now: u64) -> String {
+        let mut out = String::new();
+        page.begin(&mut out, table.len());
+        for (number, entry) in table.entries().enumerate() {
+            page.entry(&mut out, number == 0, entry, now);
+        }
+        page.end(&mut out);
+        out
+    }
 
     fn table() -> Table {
         let mut table = Table::new(900);
@@ -153,13 +175,13 @@ mod tests {
 {"name":"localhost","lastheardfrom":1100,"address":"127.0.0.1","type":"<b>","owner":"a\nb","port":9901,"project":"x & y","load":[1,{"a":2}]}
 ]
 "#;
-        assert_eq!(json(&table()), expected);
-        assert_eq!(json(&Table::new(1)), "[\n\n]\n");
+        assert_eq!(written(Page::Json, &table(), 0), expected);
+        assert_eq!(written(Page::Json, &Table::new(1), 0), "[\n\n]\n");
     }
 
     #[test]
     fn text_is_a_line_a_member_whatever_a_value_holds() {
-        let written = text(&table());
+        let written = written(Page::Text, &table(), 0);
         assert!(written.starts_with("name localhost\nlastheardfrom 1000\naddress 127.0.0.1\n"));
         assert!(
             written.contains("\nowner a\\nb\nport 9901\nproject x & y\nload [1,{\"a\":2}]\n\n")
@@ -168,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_page_shows_text_as_text() {
-        let written = html(&table(), 1130);
+        let written = written(Page::Html, &table(), 1130);
         assert!(written.contains("<td>x &amp; y</td><td>&lt;b&gt;</td>"), "{written}");
         assert!(written.contains("<td class=\"number\">2 min ago</td>"));
     }

@@ -1,7 +1,8 @@
 //! The registrations, in memory.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Bound;
 
 use serde_json::{Map, Value};
 
@@ -10,6 +11,10 @@ pub const MAX_DATAGRAM: usize = 8 * 1024;
 
 /// The most registrations. At the bound new ones are dropped, and those that are there go on.
 pub const MAX_ENTRIES: usize = 10_000;
+
+/// The most bytes that all registrations may have, as they came. At the bound as for [`MAX_ENTRIES`]; the whole list
+/// stays short enough for every client.
+pub const MAX_BYTES: usize = 8 << 20;
 
 /// The members that the catalog fills in itself.
 const OWN: [&str; 3] = ["name", "lastheardfrom", "address"];
@@ -24,13 +29,13 @@ pub enum Dropped {
     #[error("expected a JSON object: {0}")]
     Malformed(String),
     /// There are as many registrations as there may be.
-    #[error("there are {MAX_ENTRIES} registrations already")]
+    #[error("there are {MAX_ENTRIES} registrations, or {MAX_BYTES} bytes of them, already")]
     Full,
 }
 
 /// What a registration is known by: a server that registers again takes its own place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
+pub struct Key {
     address: IpAddr,
     port: u64,
 }
@@ -41,6 +46,8 @@ pub struct Table {
     /// In seconds.
     lifetime: u64,
     entries: BTreeMap<Key, Entry>,
+    /// Of all entries together, as they came.
+    bytes: usize,
 }
 
 /// A registration.
@@ -54,12 +61,13 @@ pub struct Entry {
     pub members: Map<String, Value>,
     /// In seconds.
     lifetime: u64,
+    bytes: usize,
 }
 
 impl Table {
     /// An empty table that forgets after `lifetime` seconds.
     pub fn new(lifetime: u64) -> Self {
-        Self { lifetime, entries: BTreeMap::new() }
+        Self { lifetime, entries: BTreeMap::new(), bytes: 0 }
     }
 
     /// Takes a datagram that came from `address` at `now` (seconds since 1970).
@@ -75,23 +83,54 @@ impl Table {
         let port = number(members.get("port")).unwrap_or(0);
         let own = number(members.get("lifetime")).unwrap_or(self.lifetime);
         let key = Key { address, port };
-        if self.entries.len() >= MAX_ENTRIES && !self.entries.contains_key(&key) {
+        let bytes = datagram.len();
+        if !self.has_room(&key, bytes) {
             self.expire(now);
-            if self.entries.len() >= MAX_ENTRIES {
+            if !self.has_room(&key, bytes) {
                 return Err(Dropped::Full);
             }
         }
-        let entry = Entry { heard: now, address, members, lifetime: own.min(self.lifetime) };
-        self.entries.insert(key, entry);
+        let lifetime = own.min(self.lifetime);
+        let entry = Entry { heard: now, address, members, lifetime, bytes };
+        let before = self.entries.insert(key, entry);
+        self.bytes += bytes;
+        self.bytes -= before.map_or(0, |before| before.bytes);
         Ok(())
+    }
+
+    fn has_room(&self, key: &Key, bytes: usize) -> bool {
+        let before = self.entries.get(key);
+        let count = self.entries.len() + usize::from(before.is_none());
+        let total = self.bytes + bytes - before.map_or(0, |before| before.bytes);
+        count <= MAX_ENTRIES && total <= MAX_BYTES
     }
 
     /// Forgets who has not been heard from for its lifetime.
     pub fn expire(&mut self, now: u64) {
-        self.entries.retain(|_, entry| now.saturating_sub(entry.heard) < entry.lifetime);
+        let bytes = &mut self.bytes;
+        self.entries.retain(|_, entry| {
+            let stays = now.saturating_sub(entry.heard) < entry.lifetime;
+            *bytes -= if stays { 0 } else { entry.bytes };
+            stays
+        });
+    }
+
+    /// How many registrations there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The next registration behind a key, in the order of the keys: who goes through the list so needs no copy of
+    /// it and holds nobody up.
+    pub fn next(&self, after: Option<&Key>) -> Option<(&Key, &Entry)> {
+        match after {
+            None => self.entries.iter().next(),
+            Some(key) => self.entries.range((Bound::Excluded(key), Bound::Unbounded)).next(),
+        }
     }
 
     /// The registrations, by address and port.
+    #[cfg(test)]
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values()
     }
@@ -100,7 +139,8 @@ impl Table {
 impl Entry {
     /// The name of the sender's host.
     pub fn host(&self) -> String {
-        if self.address.is_loopback() { "localhost".to_owned() } else { self.address.to_string() }
+        let here = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
+        if here.contains(&self.address) { "localhost".to_owned() } else { self.address.to_string() }
     }
 
     /// All members, the catalog's own first.
@@ -127,7 +167,6 @@ fn number(value: Option<&Value>) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -189,5 +228,20 @@ mod tests {
         table.register(registration(7).as_bytes(), HERE, 800).expect("it is known");
         table.register(stranger.as_bytes(), HERE, 900).expect("the others are gone");
         assert_eq!(table.entries().count(), 2);
+    }
+
+    #[test]
+    fn the_bytes_of_all_registrations_are_bounded() {
+        let mut table = Table::new(900);
+        let long = |port: usize| format!("{{\"port\":{port},\"x\":\"{}\"}}", "x".repeat(8000));
+        let taken = (0..MAX_ENTRIES)
+            .take_while(|port| table.register(long(*port).as_bytes(), HERE, 0).is_ok());
+        let taken = taken.count();
+        assert!((1040..=1050).contains(&taken), "{taken}");
+        table.register(long(3).as_bytes(), HERE, 100).expect("it takes its own place");
+        table.register(b"{\"port\":3}", HERE, 100).expect("it is shorter now");
+        table.register(long(taken).as_bytes(), HERE, 100).expect("there is room again");
+        table.expire(1000);
+        assert_eq!((table.len(), table.bytes), (0, 0));
     }
 }
