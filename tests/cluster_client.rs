@@ -10,9 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use consistency_lab::client::catalog::Catalog;
-use consistency_lab::client::cluster::{
-    ClusterClient, ClusterConfig, ClusterError, Event, Locate,
-};
+use consistency_lab::client::cluster::{ClusterClient, ClusterConfig, ClusterError, Event, Locate};
 use consistency_lab::client::routing::Retry;
 use consistency_lab::client::{Certainty, Options, TableClient};
 use consistency_lab::labs::cluster::catalog::server::CatalogServer;
