@@ -68,12 +68,28 @@ impl ProcessorTime {
         (ticks.len() >= 8).then_some(Self { busy: all - idle, all })
     }
 
+    /// The part of it that these processes, all their threads together, have used: what others do on the machine
+    /// does not count. `None` where the system does not tell of one of them.
+    pub fn look_at(processes: &[u32]) -> Option<Self> {
+        let used = |pid: &u32| used_by(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?);
+        let busy = processes.iter().map(used).sum::<Option<u64>>()?;
+        Some(Self { busy, all: Self::look()?.all })
+    }
+
     /// The share of the time since `earlier` in which the processors worked, from 0 to 1; `None` where no time
     /// has passed that the system counts.
     pub fn busy_since(self, earlier: Self) -> Option<f64> {
         let all = self.all.checked_sub(earlier.all).filter(|all| *all > 0)?;
         Some(self.busy.saturating_sub(earlier.busy) as f64 / all as f64)
     }
+}
+
+/// User and system time of a process: the 14th and 15th word, counted behind the name in parentheses, which may hold
+/// anything.
+fn used_by(stat: &str) -> Option<u64> {
+    let mut words = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || words.next()?.parse::<u64>().ok();
+    Some(ticks()? + ticks()?)
 }
 
 #[cfg(test)]
@@ -88,5 +104,12 @@ mod tests {
         assert_eq!(later.busy_since(earlier), Some(0.5));
         assert_eq!(later.busy_since(later), None);
         assert_eq!(ProcessorTime::parse("intr 1"), None);
+    }
+
+    #[test]
+    fn the_time_of_a_process_is_found_behind_any_name() {
+        let stat = "77 (a) b (c) S 1 77 77 0 -1 4194560 9 0 0 0 250 31 0 0 20 0 3 0 1";
+        assert_eq!(used_by(stat), Some(281));
+        assert_eq!(used_by("77 (cut) S 1 2"), None);
     }
 }

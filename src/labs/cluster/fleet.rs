@@ -79,6 +79,12 @@ impl Fleet {
         Some(run_file.with_file_name("data"))
     }
 
+    /// The processes of those that run.
+    pub fn processes(&self) -> Vec<u32> {
+        let pid = |member: &Member| processes::holder(&member.launch.run_file)?.try_into().ok();
+        self.members.iter().filter_map(pid).collect()
+    }
+
     /// Kills a server, at once and without warning.
     ///
     /// # Errors

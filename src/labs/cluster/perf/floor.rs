@@ -25,7 +25,7 @@ use crate::bench::{BenchError, Config, Limit, Meter, Workload, drive};
 use crate::client::cluster::ClusterClient;
 use crate::client::{ClientError, Options};
 use crate::labs::cluster::fleet::{Fleet, FleetError};
-use crate::report::{Columns, Style, grouped, median, micros};
+use crate::report::{Columns, ProcessorTime, Style, grouped, median, micros};
 use crate::wire::lines::cluster::{Request, write_success, write_value};
 
 /// How the floors are measured.
@@ -76,8 +76,9 @@ pub struct FloorFigures {
     pub insert_one: f64,
     /// Inserts a second with many.
     pub insert_many: f64,
-    /// Of the processor's time that there was while many inserted, the share that was used, from 0 to 1; `None`
-    /// where the system does not tell.
+    /// Of the processors' time that there was while many inserted, the share that the clients and the server used,
+    /// from 0 to 1; `None` where the system does not tell. What other programs use does not make an insert
+    /// bound by the processors.
     pub insert_many_busy: Option<f64>,
     /// Lookups a second with many.
     pub lookup_many: f64,
@@ -174,6 +175,8 @@ struct Rounds<'a> {
     disk: DiskFloor,
     record_bytes: usize,
     tables: Vec<ClusterClient>,
+    /// This one and the server.
+    processes: Vec<u32>,
 }
 
 /// The figures of each round.
@@ -214,6 +217,8 @@ impl<'a> Rounds<'a> {
         };
         let (echo_one, echo_many) = (echo(1, lengths.insert)?, echo(plan.many, lengths.lookup)?);
         let disk = DiskFloor::new(folder, record_bytes).map_err(FloorError::Disk)?;
+        let mut processes = fleet.processes();
+        processes.push(std::process::id());
         Ok(Self {
             plan,
             stop,
@@ -224,6 +229,7 @@ impl<'a> Rounds<'a> {
             disk,
             record_bytes,
             tables,
+            processes,
         })
     }
 
@@ -258,16 +264,17 @@ impl<'a> Rounds<'a> {
         self.meter.begin("disk");
         let disk = self.disk.measure(plan.alone).map_err(FloorError::Disk)?;
         into.disk_p50.push(disk.percentile_us(50.0));
-        let one = self.load(format!("floor-{round}-one"), plan.alone, 1, &[Phase::Insert])?;
+        let (_, one) = self.load(format!("floor-{round}-one"), plan.alone, 1, &[Phase::Insert])?;
         into.insert_p50.push(one[0].total.percentile_us(50.0));
         into.insert_one.push(one[0].throughput());
         go_on(self.stop)?;
         self.meter.begin("echo");
         into.echo_many.push(self.echo(true, plan.lookups * plan.many as u64)?.1);
         let phases = [Phase::Insert, Phase::Lookup];
-        let many = self.load(format!("floor-{round}-many"), plan.each, plan.many, &phases)?;
+        let (busy, many) =
+            self.load(format!("floor-{round}-many"), plan.each, plan.many, &phases)?;
         into.insert_many.push(many[0].throughput());
-        into.busy.extend(many[0].busy);
+        into.busy.extend(busy);
         into.lookup_many.push(many[1].throughput());
         Ok(())
     }
@@ -286,21 +293,29 @@ impl<'a> Rounds<'a> {
         }
     }
 
+    /// Also gives the share of the processors that clients and server used in the first phase.
     fn load(
         &mut self,
         prefix: String,
         ops: u64,
         clients: usize,
         phases: &[Phase],
-    ) -> Result<Vec<PhaseResult>, FloorError> {
+    ) -> Result<(Option<f64>, Vec<PhaseResult>), FloorError> {
         let load = self.plan.load(&prefix, ops);
         let tables = &mut self.tables[..clients];
-        let (run, behind) = (Instant::now(), &mut || ());
+        let processes = &self.processes;
+        let before = ProcessorTime::look_at(processes);
+        let mut busy = None;
+        let behind = &mut || {
+            let share = || ProcessorTime::look_at(processes)?.busy_since(before?);
+            busy.get_or_insert_with(share);
+        };
+        let run = Instant::now();
         let results = run_phases(tables, &load, phases, run, self.stop, self.meter, behind)?;
         go_on(self.stop)?;
         match results.iter().find_map(|result| result.troubles.first()) {
             Some(trouble) => Err(FloorError::Trouble(trouble.clone())),
-            None => Ok(results),
+            None => Ok((busy.flatten(), results)),
         }
     }
 }
@@ -391,7 +406,7 @@ pub fn table(figures: &FloorFigures, plan: &FloorPlan, style: Style) -> String {
         group >= 10.0 || bound,
         format!("{group:.1} ×"),
         format!(
-            "{} / {}, processors {busy} busy",
+            "{} / {}, clients and server use {busy} of the processors",
             per_second(figures.insert_many),
             per_second(figures.insert_one)
         ),

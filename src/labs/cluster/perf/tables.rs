@@ -213,7 +213,7 @@ pub fn picture(series: &[Series], machine: &str) -> String {
         let bars = groups.iter().flat_map(|group| &group.bars);
         BarPanel {
             heading: format!("{}, operations a second", phase.name()),
-            subheading: "all clients together, by their number".to_owned(),
+            subheading: "of all clients together, by the number of clients".to_owned(),
             top: bars.map(|(height, _)| *height).fold(1.0, f64::max) * 1.1,
             groups,
             mark: None,
