@@ -455,6 +455,20 @@ fn files_that_do_not_belong_together_are_refused() {
 }
 
 #[test]
+fn a_file_that_is_gone_is_missed_from_the_first_record_on() {
+    let folder = MemFolder::new();
+    let table = open(&folder);
+    table.commit(vec![insert("a", "1")]).expect("room");
+    drop(table);
+    for name in ["table.txn", "table.ckpt"] {
+        let without = folder.after_kill();
+        without.remove(name).expect("it is there");
+        let error = HashTable::open(without, options(100)).expect_err("a file is missing");
+        assert!(error.to_string().contains("is missing"), "{name}: {error}");
+    }
+}
+
+#[test]
 fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
     let folder = compacted();
     let table = open(&folder);

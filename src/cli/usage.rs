@@ -68,6 +68,22 @@ pub fn time(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
+/// A number of things of which there must be one.
+pub fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("expected a number from 1 on".to_owned()),
+    }
+}
+
+/// Like [`time`], but more than none.
+pub fn time_above_zero(text: &str) -> Result<Duration, String> {
+    match time(text)? {
+        Duration::ZERO => Err("expected a time above zero, such as 100ms".to_owned()),
+        time => Ok(time),
+    }
+}
+
 /// clap's message, several paragraphs, as one line: the error itself and its tip.
 fn message(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {

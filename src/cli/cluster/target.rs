@@ -24,13 +24,13 @@ pub struct Reach {
     #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',', value_parser = usage::address, conflicts_with = "catalog")]
     pub at: Option<Vec<String>>,
     /// How long to wait before a server that does not answer is tried again.
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = usage::time)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = usage::time_above_zero)]
     pub retry_wait: Duration,
     /// How long to try at all; for ever, if not given.
     #[arg(long, value_name = "TIME", value_parser = usage::time)]
     pub give_up_after: Option<Duration>,
     /// How long a server may take to answer before it counts as silent.
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = usage::time)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = usage::time_above_zero)]
     pub timeout: Duration,
 }
 

@@ -30,7 +30,7 @@ pub struct CatalogArgs {
     #[arg(long, default_value_t = 9097)]
     port: u16,
     /// How long a server is listed after it was heard from last.
-    #[arg(long, default_value = "15m", value_name = "TIME", value_parser = usage::time)]
+    #[arg(long, default_value = "15m", value_name = "TIME", value_parser = usage::time_above_zero)]
     lifetime: Duration,
     /// Holds this file for as long as it runs, with its process id.
     #[arg(long, value_name = "PATH")]

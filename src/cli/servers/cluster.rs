@@ -47,7 +47,7 @@ pub struct ClusterArgs {
     #[arg(long, default_value_t = Bounds::default().line, value_name = "BYTES", value_parser = parse_line)]
     max_line: usize,
     /// The most clients at a time.
-    #[arg(long, default_value_t = Bounds::default().connections, value_name = "N")]
+    #[arg(long, default_value_t = Bounds::default().connections, value_name = "N", value_parser = usage::count)]
     max_connections: usize,
     /// Holds this file for as long as it runs, with its process id.
     #[arg(long, value_name = "PATH")]

@@ -81,7 +81,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = limits::DEFAULT_MAX_VALUE, value_name = "BYTES", value_parser = parse_max_value)]
     max_value: usize,
     /// The most clients of one replica at a time.
-    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = usage::count)]
     max_connections: usize,
     /// How many writes of one replica may wait for the others to acknowledge.
     #[arg(long, default_value_t = Backlog::default().writes, value_name = "N")]

@@ -112,7 +112,8 @@ impl ClusterServer {
         let Opened { table, report } = HashTable::open(folder, options)?;
         if let Some(torn) = &report.torn {
             warn!(
-                "{}: cut off {} bytes from line {} on, which a crash had left unfinished: {}",
+                "{}: cut off {} bytes from line {} on, as a crash leaves them unfinished (nothing behind says \
+                 that they were synced): {}",
                 torn.path, torn.bytes, torn.line, torn.damage
             );
         }

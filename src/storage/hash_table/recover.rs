@@ -215,7 +215,8 @@ fn mismatch(path: String, what: impl Into<String>) -> TableError {
     TableError::Mismatch { path, what: what.into() }
 }
 
-/// Begins a table: an empty checkpoint first, so that a folder with a log and none is known to lack it.
+/// Begins a table: its log first, and durably, then an empty checkpoint. So a checkpoint without a log says that
+/// the log is lost, and a log that holds something without a checkpoint likewise.
 fn begin<F: Folder>(
     folder: &F,
     checkpoint: Option<u64>,
@@ -225,21 +226,22 @@ fn begin<F: Folder>(
     if let Some(next) = next {
         replay(next, &folder.path(NEXT), &mut records)?;
     }
-    if checkpoint.is_some_and(|part| part > 0) || records.len() > 0 {
+    if checkpoint.is_some() || records.len() > 0 {
         return Err(mismatch(folder.path(TXN), "the log is missing"));
-    }
-    if checkpoint.is_none() {
-        checkpoint::write(folder, 0, Entries::new(0).walk(), |_, _| Ok(false))?;
-        checkpoint::install(folder).map_err(|error| match error {
-            checkpoint::InstallError::Rename(error) | checkpoint::InstallError::Sync(error) => {
-                error
-            }
-        })?;
     }
     let file = log::begin_next(folder, 1)?;
     let path = folder.path(TXN);
     folder.rename(NEXT, TXN).map_err(TableError::io("create", &path))?;
+    folder.sync().map_err(TableError::io("sync the folder of", &path))?;
+    begin_checkpoint(folder)?;
     Ok(Log::new(file, path, 1, 0, None))
+}
+
+fn begin_checkpoint<F: Folder>(folder: &F) -> Result<(), TableError> {
+    checkpoint::write(folder, 0, Entries::new(0).walk(), |_, _| Ok(false))?;
+    checkpoint::install(folder).map_err(|error| match error {
+        checkpoint::InstallError::Rename(error) | checkpoint::InstallError::Sync(error) => error,
+    })
 }
 
 /// Replays the logs over the checkpoint.
@@ -252,11 +254,8 @@ fn resume<F: Folder>(
     report: &mut Report,
 ) -> Result<Log<F::File>, TableError> {
     let (txn_path, next_path) = (folder.path(TXN), folder.path(NEXT));
-    let Some(base) = checkpoint else {
-        return Err(mismatch(folder.path(CKPT), "the checkpoint is missing"));
-    };
     let Some(log) = replay(&txn, &txn_path, entries)? else {
-        let (expected, found) = (Kind::Log.example(), "nothing of the kind".to_owned());
+        let (expected, found) = (Kind::Log.example(), "an empty file".to_owned());
         return Err(TableError::Header { path: txn_path, expected, found });
     };
     let after = match &next {
@@ -264,6 +263,15 @@ fn resume<F: Folder>(
         Some(file) => replay(file, &next_path, entries)?
             .filter(|after| after.entries > 0 || after.part == log.part + 1),
         None => None,
+    };
+    let base = match checkpoint {
+        Some(base) => base,
+        // A crash while the table was begun.
+        None if log.part == 1 && log.entries == 0 && log.torn.is_none() && after.is_none() => {
+            begin_checkpoint(folder)?;
+            0
+        }
+        None => return Err(mismatch(folder.path(CKPT), "the checkpoint is missing")),
     };
     if let (Some(after), Some((line, offset, damage))) = (&after, &log.torn)
         && after.entries > 0
