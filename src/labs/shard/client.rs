@@ -249,43 +249,11 @@ pub fn key_of(kind: Kind, body: &str) -> &str {
 }
 
 fn read_reply(connection: &mut Connection) -> Result<Answer, ClientError> {
-    let line = read_line(connection, MAX_REPLY)?;
-    let found = |line: &[u8]| line[..line.len().min(80)].escape_ascii().to_string();
+    let place = connection.line(MAX_REPLY)?;
+    let line = connection.bytes(place.start, place.end);
     let address = connection.to().to_owned();
-    match Message::parse(&line) {
+    match Message::parse(line) {
         Ok(message) => Ok(Answer { kind: message.kind, address, body: message.body.into_owned() }),
-        Err(_) => Err(ClientError::Malformed {
-            to: address,
-            found: found(&line),
-            expected: "a reply of the shard lab",
-        }),
-    }
-}
-
-/// Waits for a line of at most `longest` bytes; gives it without its line end.
-///
-/// # Errors
-/// The connection ends, is silent for too long, or sends a longer line.
-pub(super) fn read_line(
-    connection: &mut Connection,
-    longest: usize,
-) -> Result<Vec<u8>, ClientError> {
-    let mut searched = 0;
-    loop {
-        let unread = connection.unread();
-        if let Some(end) = memchr::memchr(b'\n', &unread[searched..]) {
-            let line = unread[..searched + end].to_vec();
-            connection.consume(line.len() + 1);
-            return Ok(line);
-        }
-        searched = unread.len();
-        if searched > longest {
-            return Err(ClientError::Malformed {
-                to: connection.to().to_owned(),
-                found: unread[..80].escape_ascii().to_string(),
-                expected: "a shorter line",
-            });
-        }
-        connection.fill()?;
+        Err(_) => Err(connection.malformed(line, "a reply of the shard lab")),
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::client::read_line;
 use crate::client::{ClientError, Connection, Options};
 use crate::protocol::adjacent::Calls;
 use crate::wire::lines::adjacent::{self, Reply, Request};
@@ -101,9 +100,9 @@ impl Peer {
     /// Waits for the reply.
     fn receive(&self, sent: Sent, request: &Request) -> Option<Reply> {
         let Sent { mut connection, reused } = sent;
-        match read_line(&mut connection, MAX_REPLY) {
-            Ok(line) => {
-                let reply = adjacent::parse(&line).ok()?;
+        match connection.line(MAX_REPLY) {
+            Ok(place) => {
+                let reply = adjacent::parse(connection.bytes(place.start, place.end)).ok()?;
                 let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
                 if idle.len() < MOST_IDLE {
                     idle.push(connection);
