@@ -87,7 +87,7 @@ fn wrong_usage_is_one_line_and_exit_code_64() {
         ),
         (
             &["client", "--to", "127.0.0.1:0", "get", "x"],
-            "lab: error: invalid value '127.0.0.1:0' for '--to <HOST:PORT>': expected HOST:PORT, \
+            "lab: error: invalid value '127.0.0.1:0' for '--to <HOST:PORT,...>': expected HOST:PORT, \
              such as 127.0.0.1:9889; try lab client --help\n",
         ),
         (

@@ -5,6 +5,7 @@ mod storage_support;
 use std::collections::BTreeMap;
 
 use consistency_lab::base::{Arithmetic, End, Op, Outcome, StoreRule, Value};
+use consistency_lab::storage::session::MAX_SESSIONS;
 use consistency_lab::storage::{Change, Table};
 use proptest::prelude::*;
 use storage_support::{KEYS, ops};
@@ -113,6 +114,7 @@ fn model(before: &Mirror, op: &Op, position: u64, at: u64) -> (Mirror, Outcome) 
             }
             Outcome::Stored
         }
+        Op::OpenSession | Op::Once { .. } => unreachable!("sessions are tested by scenario"),
     };
     (after, outcome)
 }
@@ -253,6 +255,26 @@ fn ended_entries_are_deleted_by_later_operations_oldest_first() {
     assert_eq!(table.last_removal(), 7);
     let (_, changes) = run(&mut table, &store("x", 0), 8, 11);
     assert_eq!(changes, ["set x"], "another origin's clock is behind");
+}
+
+#[test]
+fn the_session_that_was_not_used_for_longest_is_forgotten() {
+    let mut table = Table::new(1);
+    let count = MAX_SESSIONS as u64;
+    for position in 1..=count {
+        assert_eq!(
+            run(&mut table, &Op::OpenSession, position, 0).0,
+            Outcome::Number(position.into())
+        );
+    }
+    let once = |session, op| Op::Once { session, sequence: 1, op: Box::new(op) };
+    assert_eq!(run(&mut table, &once(1, store("x", 0)), count + 1, 0).0, Outcome::Stored);
+    assert_eq!(table.len(0), 1, "sessions are not counted");
+    let (_, changes) = run(&mut table, &Op::OpenSession, count + 2, 0);
+    assert_eq!(changes.last().expect("a change"), "delete \\x00session:2");
+    let forgotten = run(&mut table, &once(2, store("x", 0)), count + 3, 0);
+    assert_eq!(forgotten, (Outcome::NoSession, vec![]));
+    assert_eq!(run(&mut table, &once(1, store("x", 0)), count + 4, 0), (Outcome::Stored, vec![]));
 }
 
 #[test]

@@ -32,6 +32,19 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 fn op() -> impl Strategy<Value = Op> {
+    let once = (any::<(u64, u64)>(), plain_op());
+    prop_oneof![
+        8 => plain_op(),
+        1 => Just(Op::OpenSession),
+        1 => once.prop_map(|((session, sequence), op)| Op::Once {
+            session,
+            sequence,
+            op: Box::new(op)
+        }),
+    ]
+}
+
+fn plain_op() -> impl Strategy<Value = Op> {
     let rule = prop_oneof![
         Just(StoreRule::Always),
         Just(StoreRule::IfAbsent),

@@ -3,6 +3,9 @@
 /// The longest key in bytes, as in memcached.
 pub const MAX_KEY: usize = 250;
 
+/// What the keys of clients' sessions begin with, which are entries of the table too. No client's key does.
+pub const SESSION_KEY: &[u8] = b"\0session:";
+
 /// The default bound of one value in bytes, as in memcached; `--max-value` changes it.
 pub const DEFAULT_MAX_VALUE: usize = 1024 * 1024;
 

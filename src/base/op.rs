@@ -107,6 +107,19 @@ pub enum Op {
         /// When, in milliseconds since 1970; 0 is now.
         at: u64,
     },
+    /// Opens a client's session, in which each write is executed once however often it is sent:
+    /// `Number(its id)`.
+    OpenSession,
+    /// A write of a session: executed if its number is greater than that of the session's last write;
+    /// answered as before if it is that one, sent again; else, or where the session is gone, `NoSession`.
+    Once {
+        /// The session's id.
+        session: u64,
+        /// The write's number in it, from 1.
+        sequence: u64,
+        /// The write; neither of these two kinds.
+        op: Box<Op>,
+    },
 }
 
 /// How an [`Op`] ended, at delivery.
@@ -134,6 +147,9 @@ pub enum Outcome {
     Overflow,
     /// The value would be longer than allowed; nothing changed.
     TooLarge,
+    /// No such session, or it has gone on to a later write. Nothing changed now; whether the same write was
+    /// executed when it was sent before is not known.
+    NoSession,
 }
 
 /// A question that the local copy answers; borrows its keys from where they were parsed.

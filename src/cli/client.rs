@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     client::{
-        Certainty, Client, ClientError, DEFAULT_TO, Options, Protocol, Words, check_key, help_text,
-        translate,
+        Certainty, Client, ClientError, DEFAULT_TO, KeyValue, Options, Protocol, RetryingClient,
+        Words, check_key, help_text, translate,
     },
     history::tape::{Ending, Request},
     wire::Reply,
@@ -33,19 +33,24 @@ const MAX_REPLY: usize = 64 << 20;
   lab client                                  # interactive; help lists the commands
   printf 'set x 1\\nget x\\n' | lab client      # the same from a pipe
   lab client --history run.jsonl set x 1      # also in the history run.jsonl
+  lab client --to 127.0.0.1:9889,127.0.0.1:9890 --retry 10s set x 1   # outlives a replica; stored once
 
 Exit codes: 0 done; 1 it did not happen: no such key, or an error; 2 the outcome is unknown: a timeout
 or a lost connection; 64 wrong usage.")]
 pub struct ClientArgs {
-    /// The server.
-    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_TO, value_parser = usage::address)]
-    to: String,
+    /// The server; with --retry also several.
+    #[arg(long, value_name = "HOST:PORT,...", default_value = DEFAULT_TO, value_parser = usage::address,
+        value_delimiter = ',')]
+    to: Vec<String>,
     /// memcached or resp.
     #[arg(long, default_value = "memcached")]
     protocol: Protocol,
     /// How long to wait for a reply.
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = humantime::parse_duration)]
     timeout: Duration,
+    /// Send again, through each server of --to in turn, for this long; a write is executed once all the same.
+    #[arg(long, value_name = "TIME", value_parser = usage::time)]
+    retry: Option<Duration>,
     /// Add what is asked and answered to the history in FILE.
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
@@ -89,16 +94,29 @@ impl ClientCommand {
 /// Runs the command and returns its exit code; everything has been printed.
 pub fn run(args: &ClientArgs, arguments: &[OsString]) -> ExitCode {
     // Which keys can be sent depends on --protocol, so they are not clap's to judge.
-    let key = args.command.as_ref().map_or(Ok(()), |c| check_key(args.protocol, c.key()));
+    let protocol = if args.retry.is_some() { Protocol::Resp } else { args.protocol };
+    let key = args.command.as_ref().map_or(Ok(()), |c| check_key(protocol, c.key()));
     if let Err(error) = key {
         return usage::wrong_usage::<Lab>(&error.to_string(), arguments);
     }
+    if args.retry.is_none() && args.to.len() > 1 {
+        return usage::wrong_usage::<Lab>("expected one address, or --retry TIME", arguments);
+    }
+    if args.retry.is_some() && args.command.is_none() {
+        return usage::wrong_usage::<Lab>("expected a command behind --retry", arguments);
+    }
     let options = Options { timeout: args.timeout, ..Options::default() };
-    let result = begin(args, options).and_then(|mut session| match &args.command {
-        Some(command) => one_shot(&mut session, command),
-        None if io::stdin().is_terminal() => interactive(&mut session),
-        None => piped(&mut session),
-    });
+    let result = match (&args.command, args.retry) {
+        (Some(command), Some(patience)) => outlive(args, options, patience, command),
+        (Some(command), None) => {
+            begin(args, options).and_then(|Session { mut client, mut history }| {
+                one_shot(&mut client, history.as_mut(), command)
+            })
+        }
+        (None, _) => begin(args, options).and_then(|mut session| {
+            if io::stdin().is_terminal() { interactive(&mut session) } else { piped(&mut session) }
+        }),
+    };
     let failed = |text: String, code: u8| {
         let _ = writeln!(io::stderr(), "lab: error: {text}");
         ExitCode::from(code)
@@ -139,31 +157,41 @@ fn begin(args: &ClientArgs, options: Options) -> Result<Session, Failure> {
     // First the file: nothing is asked that could not be written down.
     let history = args.history.as_deref().map(ClientHistory::open).transpose()?;
     let mut session =
-        Session { client: Client::connect(&args.to, args.protocol, options)?, history };
+        Session { client: Client::connect(&args.to[0], args.protocol, options)?, history };
     if let Some(history) = &mut session.history {
         history.meet(&mut session.client)?;
     }
     Ok(session)
 }
 
-impl Session {
-    /// Carries out one request and records it.
-    fn recorded<R>(
-        &mut self,
-        key: &str,
-        request: Request<'_>,
-        ask: impl FnOnce(&mut Client) -> Result<R, ClientError>,
-        ending: impl FnOnce(&R) -> Ending<'_>,
-    ) -> Result<R, Failure> {
-        if let Some(history) = &mut self.history {
-            history.invoke(key.as_bytes(), request)?;
-        }
-        let answer = ask(&mut self.client);
-        if let Some(history) = &mut self.history {
-            history.complete(answer.as_ref().map(ending))?;
-        }
-        Ok(answer?)
+/// One command through whichever of the servers answers.
+fn outlive(
+    args: &ClientArgs,
+    options: Options,
+    patience: Duration,
+    command: &ClientCommand,
+) -> Result<ExitCode, Failure> {
+    let mut history = args.history.as_deref().map(ClientHistory::open).transpose()?;
+    let mut client = RetryingClient::new(args.to.clone(), options, patience);
+    if let Some(history) = &mut history {
+        history.meet(client.connection()?)?;
     }
+    one_shot(&mut client, history.as_mut(), command)
+}
+
+/// Carries out one request and records it.
+fn recorded<C, R>(
+    (client, history): (&mut C, Option<&mut ClientHistory>),
+    key: &str,
+    request: Request<'_>,
+    ask: impl FnOnce(&mut C) -> Result<R, ClientError>,
+    ending: impl FnOnce(&R) -> Ending<'_>,
+) -> Result<R, Failure> {
+    let Some(history) = history else { return Ok(ask(client)?) };
+    history.invoke(key.as_bytes(), request)?;
+    let answer = ask(client);
+    history.complete(answer.as_ref().map(ending))?;
+    Ok(answer?)
 }
 
 fn found(value: &Option<Vec<u8>>) -> Ending<'_> {
@@ -177,12 +205,18 @@ fn removed(there_was: &bool) -> Ending<'_> {
     }
 }
 
-fn one_shot(session: &mut Session, command: &ClientCommand) -> Result<ExitCode, Failure> {
+fn one_shot<C: KeyValue>(
+    client: &mut C,
+    history: Option<&mut ClientHistory>,
+    command: &ClientCommand,
+) -> Result<ExitCode, Failure> {
     let mut out = io::stdout().lock();
+    let protocol = client.protocol();
+    let both = (client, history);
     let found = match command {
         ClientCommand::Get { key } => {
-            let ask = |client: &mut Client| client.get(key.as_bytes());
-            match session.recorded(key, Request::Read, ask, found)? {
+            let ask = |client: &mut C| client.get(key.as_bytes());
+            match recorded(both, key, Request::Read, ask, found)? {
                 Some(mut value) => {
                     value.push(b'\n');
                     out.write_all(&value)?;
@@ -192,17 +226,17 @@ fn one_shot(session: &mut Session, command: &ClientCommand) -> Result<ExitCode, 
             }
         }
         ClientCommand::Set { key, value } => {
-            let ask = |client: &mut Client| client.set(key.as_bytes(), value.as_bytes());
+            let ask = |client: &mut C| client.set(key.as_bytes(), value.as_bytes());
             let request = Request::Write(Some(value.as_bytes()));
-            session.recorded(key, request, ask, |()| Ending::Done)?;
-            writeln!(out, "{}", word(&session.client, "STORED", "OK"))?;
+            recorded(both, key, request, ask, |()| Ending::Done)?;
+            writeln!(out, "{}", word(protocol, "STORED", "OK"))?;
             true
         }
         ClientCommand::Del { key } => {
-            let ask = |client: &mut Client| client.delete(key.as_bytes());
-            let there_was = session.recorded(key, Request::Write(None), ask, removed)?;
+            let ask = |client: &mut C| client.delete(key.as_bytes());
+            let there_was = recorded(both, key, Request::Write(None), ask, removed)?;
             if there_was {
-                writeln!(out, "{}", word(&session.client, "DELETED", "OK"))?;
+                writeln!(out, "{}", word(protocol, "DELETED", "OK"))?;
             }
             there_was
         }
@@ -215,8 +249,8 @@ fn one_shot(session: &mut Session, command: &ClientCommand) -> Result<ExitCode, 
     Ok(ExitCode::FAILURE)
 }
 
-fn word(client: &Client, memcached: &'static str, resp: &'static str) -> &'static str {
-    match client.protocol() {
+fn word(protocol: Protocol, memcached: &'static str, resp: &'static str) -> &'static str {
+    match protocol {
         Protocol::Memcached => memcached,
         Protocol::Resp => resp,
     }

@@ -1,4 +1,5 @@
-//! Blocking clients: of a replica, in memcached text or RESP ([`Client`]); of a hash table ([`TableClient`]) and
+//! Blocking clients: of a replica, in memcached text or RESP ([`Client`]); of several, whose failures it outlives
+//! ([`RetryingClient`]); of a hash table ([`TableClient`]) and
 //! of a whole cluster of them ([`cluster`]); of a catalog. [`routing`] says which nodes hold a key.
 //!
 //! One [`Client`] is one TCP connection (with TCP_NODELAY) and two reused buffers. Commands are queued,
@@ -21,6 +22,7 @@ pub mod catalog;
 pub mod cluster;
 mod connection;
 mod error;
+mod retrying;
 pub mod routing;
 mod session;
 pub mod table;
@@ -28,6 +30,7 @@ mod words;
 
 pub use connection::{Connection, Options};
 pub use error::{Certainty, ClientError};
+pub use retrying::RetryingClient;
 pub use session::{Ask, Client, Reply, Request, check_key};
 pub use table::TableClient;
 pub use words::{Words, help_text, translate};
@@ -37,3 +40,38 @@ pub use crate::wire::Dialect as Protocol;
 
 /// Where a client goes when it is not told otherwise: the client port of replica 0.
 pub const DEFAULT_TO: &str = "127.0.0.1:9889";
+
+/// What every client of a store can do; each call is one round trip at the least.
+#[expect(missing_docs, reason = "the clients' own methods tell")]
+#[expect(clippy::missing_errors_doc, reason = "the clients' own methods tell")]
+pub trait KeyValue {
+    fn protocol(&self) -> Protocol;
+    fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, ClientError>;
+    fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), ClientError>;
+    fn delete(&mut self, key: &[u8]) -> Result<bool, ClientError>;
+}
+
+macro_rules! key_value {
+    ($client:ty, $protocol:expr) => {
+        impl KeyValue for $client {
+            fn protocol(&self) -> Protocol {
+                $protocol(self)
+            }
+
+            fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, ClientError> {
+                <$client>::get(self, key)
+            }
+
+            fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), ClientError> {
+                <$client>::set(self, key, value)
+            }
+
+            fn delete(&mut self, key: &[u8]) -> Result<bool, ClientError> {
+                <$client>::delete(self, key)
+            }
+        }
+    };
+}
+
+key_value!(Client, Client::protocol);
+key_value!(RetryingClient, |_: &RetryingClient| Protocol::Resp);

@@ -140,6 +140,8 @@ pub fn invoke(tape: &mut Tape, numbers: &PlainNumbers, lane: u32, op: &Op) -> In
         Op::Touch { keys, .. } => keys.iter().for_each(|key| put(key, Request::Other("touch"))),
         Op::Delete { keys } => keys.iter().for_each(|key| put(key, Request::Write(None))),
         Op::FlushAll { .. } => put(b"*", Request::Other("flush_all")),
+        Op::OpenSession => {}
+        Op::Once { op, .. } => return invoke(tape, numbers, lane, op),
     }
     Invoked { lane, lanes, counts }
 }
@@ -161,6 +163,9 @@ impl Invoked {
             (self.lane..self.next_lane()).for_each(|lane| tape.complete(lane, ending));
         };
         let (outcome, certain) = match ended {
+            Ended::Outcome(Outcome::NoSession, _) => {
+                return all(Ending::Unknown("no session"));
+            }
             Ended::Outcome(outcome, certain) => (outcome, certain),
             Ended::Refused(why) => return all(Ending::Failed(why)),
             Ended::Unknown => return all(Ending::Unknown("timeout")),
@@ -191,7 +196,8 @@ fn without_effect(outcome: Outcome) -> Option<&'static str> {
         Outcome::NotANumber => "not a number",
         Outcome::Overflow => "overflow",
         Outcome::TooLarge => "too large",
-        Outcome::Stored
+        Outcome::NoSession
+        | Outcome::Stored
         | Outcome::Deleted(_)
         | Outcome::Touched(_)
         | Outcome::Number(_)

@@ -5,6 +5,7 @@
 //! decide     what an operation answers, given the entry it meets       (pure)
 //! entry      one entry, packed into one allocation
 //! table      the key-value state machine                               (pure, deterministic)
+//! session    what a client's session remembers, as an entry's value  (pure)
 //! glob       the patterns of KEYS                                      (pure)
 //! escape     bytes <-> printable text                                  (pure)
 //! record     one line of storage.txt <-> one Record                    (pure)
@@ -37,6 +38,7 @@ pub mod log_file;
 pub mod mem_disk;
 pub mod record;
 pub mod replay;
+pub mod session;
 pub mod table;
 
 pub use compact::{Compacted, Compaction, Finish};

@@ -16,6 +16,9 @@
 //!
 //! **cas unique.** The position of the operation that stored the value. As in memcached, `touch` keeps it.
 //!
+//! **Sessions** of clients that want their writes executed once are entries too (see [`super::session`]), so
+//! that they are on disk, shipped and compacted like all others; they are not counted and not listed.
+//!
 //! **Cost.** One look-up is one hash and about two cache misses. Each entry is one allocation plus 17
 //! bytes of table; the table doubles at 7/8 load, and that one insertion moves every entry's slot.
 
@@ -29,6 +32,7 @@ use hashbrown::hash_table;
 use super::decide;
 use super::entry::{Entry, Parts};
 use super::glob;
+use super::session;
 use crate::base::{Arithmetic, End, Expiry, Op, Outcome, StoreRule, Value};
 
 /// How many moments of expiry one operation clears up beside its own work.
@@ -87,6 +91,8 @@ pub struct Table {
     flush_at: Option<u64>,
     last_removal: u64,
     live_bytes: u64,
+    /// The clients' sessions by their last use: the position of the record that holds the entry.
+    sessions: BTreeMap<u64, Box<[u8]>>,
 }
 
 impl Table {
@@ -99,6 +105,7 @@ impl Table {
             flush_at: None,
             last_removal: 0,
             live_bytes: 0,
+            sessions: BTreeMap::new(),
         }
     }
 
@@ -118,7 +125,8 @@ impl Table {
             return 0;
         }
         let ended = self.expiring.range(..=(now_unix_ms, u64::MAX, u64::MAX));
-        self.entries.len() - ended.map(|(_, &count)| count as usize).sum::<usize>()
+        let ended = ended.map(|(_, &count)| count as usize).sum::<usize>();
+        self.entries.len() - ended - self.sessions.len()
     }
 
     /// Whether there is no live entry.
@@ -135,7 +143,8 @@ impl Table {
             .entries
             .iter()
             .map(Entry::parts)
-            .filter(|parts| !parts.expired(now_unix_ms) && glob::matches(pattern, parts.key))
+            .filter(|parts| !parts.expired(now_unix_ms) && !session::is_session(parts.key))
+            .filter(|parts| glob::matches(pattern, parts.key))
             .map(|parts| parts.key.into())
             .collect();
         keys.sort_unstable();
@@ -181,6 +190,12 @@ impl Table {
                 Outcome::Touched(keys.iter().filter(|key| found(key).is_some()).count() as u64)
             }
             Op::Delete { keys } => Outcome::Deleted(self.count_distinct(keys, now_unix_ms)),
+            // Its id is the place in the order, which is not known before the delivery.
+            Op::OpenSession => Outcome::NoSession,
+            Op::Once { session, sequence, op } => {
+                let known = found(&session::key(*session)).map(|f| f.data);
+                session::look_up(known, *sequence).unwrap_or_else(|| self.preview(op, now_unix_ms))
+            }
         }
     }
 
@@ -212,6 +227,9 @@ impl Table {
                 let old = slot.get().parts();
                 self.live_bytes -= u64::from(old.record_length);
                 forget_expiry(&mut self.expiring, &old, hash);
+                if session::is_session(old.key) {
+                    self.sessions.remove(&old.position);
+                }
                 slot.get_mut().replace(parts);
             }
             hash_table::Entry::Vacant(slot) => {
@@ -219,6 +237,9 @@ impl Table {
             }
         }
         self.live_bytes += u64::from(parts.record_length);
+        if session::is_session(parts.key) {
+            self.sessions.insert(parts.position, parts.key.into());
+        }
         if parts.expires != 0 {
             *self.expiring.entry((parts.expires, parts.position, hash)).or_insert(0) += 1;
         }
@@ -242,6 +263,7 @@ impl Table {
         if at == 0 {
             self.entries = HashTable::new();
             self.expiring.clear();
+            self.sessions.clear();
             self.live_bytes = 0;
             self.last_removal = position;
         }
@@ -251,6 +273,9 @@ impl Table {
         let parts = entry.parts();
         self.live_bytes -= u64::from(parts.record_length);
         forget_expiry(&mut self.expiring, &parts, hash);
+        if session::is_session(parts.key) {
+            self.sessions.remove(&parts.position);
+        }
     }
 
     fn find(&self, key: &[u8]) -> Option<Parts<'_>> {
@@ -329,6 +354,10 @@ impl<F: FnMut(Change<'_>) -> usize> Execution<'_, F> {
                 (self.changes)(Change::Delete { key });
             });
         }
+        self.carry_out(op)
+    }
+
+    fn carry_out(&mut self, op: &Op) -> Outcome {
         match op {
             Op::Store { key, value, rule } => self.store(key, value, *rule),
             Op::StoreMany(pairs) => {
@@ -349,7 +378,29 @@ impl<F: FnMut(Change<'_>) -> usize> Execution<'_, F> {
                 self.flush(if ended(*at, self.at) { 0 } else { *at });
                 Outcome::Stored
             }
+            Op::OpenSession => self.open_session(),
+            Op::Once { session, sequence, op } => self.once(*session, *sequence, op),
         }
+    }
+
+    fn open_session(&mut self) -> Outcome {
+        self.put(&session::key(self.position), &session::OPENED, 0, 0, self.position);
+        if self.table.sessions.len() > session::MAX_SESSIONS
+            && let Some(oldest) = self.table.sessions.first_entry().map(|first| first.get().clone())
+        {
+            self.delete(&oldest);
+        }
+        Outcome::Number(self.position.into())
+    }
+
+    fn once(&mut self, id: u64, sequence: u64, op: &Op) -> Outcome {
+        let key = session::key(id);
+        if let Some(answer) = session::look_up(self.live(&key).map(|parts| parts.data), sequence) {
+            return answer;
+        }
+        let outcome = self.carry_out(op);
+        self.put(&key, &session::executed(sequence, outcome), 0, 0, self.position);
+        outcome
     }
 
     fn store(&mut self, key: &[u8], value: &Value, rule: StoreRule) -> Outcome {

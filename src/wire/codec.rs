@@ -193,6 +193,13 @@ pub fn put_op(out: &mut Vec<u8>, op: &Op) {
             out.push(7);
             out.extend_from_slice(&at.to_le_bytes());
         }
+        Op::OpenSession => out.push(8),
+        Op::Once { session, sequence, op } => {
+            out.push(9);
+            out.extend_from_slice(&session.to_le_bytes());
+            out.extend_from_slice(&sequence.to_le_bytes());
+            put_op(out, op);
+        }
     }
 }
 
@@ -220,7 +227,19 @@ fn take_rule(r: &mut Reader<'_>) -> Result<StoreRule, CodecError> {
 
 /// Reads an operation that [`put_op`] wrote.
 pub fn take_op(r: &mut Reader<'_>) -> Result<Op, CodecError> {
-    Ok(match r.u8()? {
+    match r.u8()? {
+        8 => Ok(Op::OpenSession),
+        9 => {
+            let (session, sequence, tag) = (r.u64()?, r.u64()?, r.u8()?);
+            Ok(Op::Once { session, sequence, op: Box::new(take_plain_op(r, tag)?) })
+        }
+        tag => take_plain_op(r, tag),
+    }
+}
+
+/// Reads an operation that is not about sessions: so one that holds another holds no third.
+fn take_plain_op(r: &mut Reader<'_>, tag: u8) -> Result<Op, CodecError> {
+    Ok(match tag {
         1 => Op::Store { rule: take_rule(r)?, key: r.key()?, value: r.value()? },
         2 => {
             let n = r.u32()?;

@@ -379,6 +379,8 @@ fn word(out: &mut Vec<u8>, outcome: &Outcome) {
         Outcome::Number(number) => return line(out, number),
         Outcome::NotANumber | Outcome::Overflow => NOT_NUMERIC,
         Outcome::TooLarge => TOO_LARGE,
+        // Not asked for in this dialect, which has no sessions.
+        Outcome::NoSession => b"SERVER_ERROR no such session\r\n",
     };
     out.extend_from_slice(text);
 }
@@ -409,6 +411,10 @@ fn integer(out: &mut Vec<u8>, outcome: &Outcome) {
         }
         Outcome::TooLarge => {
             out.extend_from_slice(b"-ERR string exceeds maximum allowed size (--max-value)\r\n");
+        }
+        Outcome::NoSession => {
+            out.extend_from_slice(b"-NOSESSION no such session, or it has gone on; ");
+            out.extend_from_slice(b"whether the write was executed before is not known\r\n");
         }
     }
 }

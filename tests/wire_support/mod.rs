@@ -156,6 +156,7 @@ impl Model {
                 self.entries.clear();
                 Outcome::Stored
             }
+            Op::OpenSession | Op::Once { .. } => unreachable!("the conversations have no sessions"),
         }
     }
 

@@ -332,7 +332,8 @@ pub(super) fn weight(op: &Op) -> usize {
         Op::Concat { key, data, .. } => key.len() + data.len(),
         Op::Count { key, .. } => key.len(),
         Op::Touch { keys, .. } | Op::Delete { keys } => keys.iter().map(|k| k.len() + 16).sum(),
-        Op::FlushAll { .. } => 0,
+        Op::FlushAll { .. } | Op::OpenSession => 0,
+        Op::Once { op, .. } => return weight(op),
     };
     size_of::<Pending>() + payload
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::connection::{self, Server, Session};
 use super::{Arguments, fixed};
-use crate::base::limits::MAX_KEY;
+use crate::base::limits::{MAX_KEY, SESSION_KEY};
 use crate::base::{Arithmetic, End, Expiry, Limits, Op, Read, StoreRule, Value};
 use crate::wire::number::canonical;
 use crate::wire::request::{Call, Form, RespVersion, bulk, resp_error};
@@ -47,6 +47,8 @@ pub(super) enum Command {
     Keys,
     Dbsize,
     Flush,
+    OpenSession,
+    Once,
     /// About the connection and the server, not the store.
     Server(Server),
 }
@@ -82,6 +84,8 @@ pub(super) const TABLE: &[Row] = &[
     ("dbsize", Command::Dbsize, 1, 1),
     ("flushall", Command::Flush, 1, ANY),
     ("flushdb", Command::Flush, 1, ANY),
+    ("lab.session", Command::OpenSession, 1, 1),
+    ("lab.once", Command::Once, 4, ANY),
     ("echo", Command::Server(Server::Echo), 2, 2),
     ("info", Command::Server(Server::Info), 1, ANY),
     ("command", Command::Server(Server::Commands), 1, ANY),
@@ -172,7 +176,26 @@ fn run<'a>(
             }
             _ => Err(Refusal::Syntax),
         },
+        Command::OpenSession => write(Op::OpenSession, Form::Integer),
+        Command::Once => once(a, session, now, limits),
         Command::Server(command) => connection::run(command, a, session),
+    }
+}
+
+/// `LAB.ONCE session sequence COMMAND …`: a write that is executed once however often it is sent.
+fn once<'a>(a: &Arguments<'a, '_>, session: &mut Session, now: u64, limits: &Limits) -> Parsed<'a> {
+    let number = |at| u64::try_from(integer(a.get(at))?).map_err(|_| Refusal::NotInteger);
+    let (id, sequence) = (number(1)?, number(2)?);
+    match parse(&a.behind(3), session, now, limits) {
+        (Call::Write(Op::OpenSession | Op::Once { .. }), _) | (Call::Read(_), _) => {
+            Err(Refusal::Text(fixed(b"-ERR LAB.ONCE takes a command that writes\r\n")))
+        }
+        (Call::Write(op), form) => {
+            write(Op::Once { session: id, sequence, op: Box::new(op) }, form)
+        }
+        // What was wrong with the command.
+        (call @ Call::Static(_), form) => Ok((call, form)),
+        _ => Err(Refusal::Text(fixed(b"-ERR LAB.ONCE takes a command that writes\r\n"))),
     }
 }
 
@@ -262,7 +285,13 @@ pub(super) fn one_bulk(data: &[u8]) -> Cow<'static, [u8]> {
 }
 
 fn key(key: &[u8]) -> Result<&[u8], Refusal> {
-    if key.len() <= MAX_KEY { Ok(key) } else { Err(Refusal::KeyTooLong) }
+    if key.len() > MAX_KEY {
+        return Err(Refusal::KeyTooLong);
+    }
+    if key.starts_with(SESSION_KEY) {
+        return Err(Refusal::Text(fixed(b"-ERR keys that begin so are the sessions' own\r\n")));
+    }
+    Ok(key)
 }
 
 pub(super) fn owned(name: &[u8]) -> Result<Box<[u8]>, Refusal> {

@@ -89,6 +89,11 @@ impl<'a> Arguments<'a, '_> {
         self.ranges.get(index).map(|range| slice(self.buf, range)).unwrap_or_default()
     }
 
+    /// The request that stands behind `index` others of its arguments.
+    fn behind(&self, index: usize) -> Self {
+        Self { buf: self.buf, ranges: self.ranges.get(index..).unwrap_or_default() }
+    }
+
     /// The arguments from `index` on.
     fn from(&self, index: usize) -> impl ExactSizeIterator<Item = &'a [u8]> {
         self.ranges.get(index..).unwrap_or_default().iter().map(|range| slice(self.buf, range))
