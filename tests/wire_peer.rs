@@ -165,7 +165,7 @@ proptest! {
 #[test]
 fn lengths_out_of_bounds_are_refused_before_a_byte_of_the_body() {
     for length in [0, MAX_FRAME as u32 + 1, u32::MAX] {
-        let refused = Err(FrameError::Length(length as usize));
+        let refused = Err(FrameError::Length { found: length as usize, max: MAX_FRAME });
         assert_eq!(Frame::decode(&length.to_le_bytes()), refused);
     }
     assert_eq!(Frame::decode(&(MAX_FRAME as u32).to_le_bytes()), Ok(None));

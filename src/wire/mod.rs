@@ -11,6 +11,8 @@
 //! lines       JSON Lines: the shard lab's messages, the cluster lab's requests
 //! number      numbers in ASCII
 //! peer        what replicas say to each other: a preface, then frames
+//! two_phase   what a coordinator and its participants say to each other
+//! frame       what all binary frames share
 //! codec       operations as bytes, for peer frames
 //! ```
 //!
@@ -22,6 +24,7 @@
 pub mod codec;
 pub mod command;
 pub mod decoder;
+mod frame;
 pub mod lines;
 pub mod memcached;
 pub mod number;
@@ -29,6 +32,7 @@ pub mod peer;
 pub mod reply;
 pub mod request;
 pub mod resp;
+pub mod two_phase;
 
 pub use decoder::Decoder;
 pub use reply::{Reply, ReplyDecoder, ReplyError, ReplyStep, Stats, Values};
