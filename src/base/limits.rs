@@ -1,7 +1,11 @@
 //! How large things may be. Every bound that a client can run into is here, with memcached's numbers.
 
-/// The longest key in bytes, as in memcached.
+/// The longest key in bytes, as in memcached, for clients that speak memcached's protocol or RESP.
 pub const MAX_KEY: usize = 250;
+
+/// The longest key of a dialect that does not have memcached's bound, and so the longest that the store and the
+/// links between replicas see.
+pub const LONGEST_KEY: usize = 1024 * 1024;
 
 /// The default bound of one value in bytes, as in memcached; `--max-value` changes it.
 pub const DEFAULT_MAX_VALUE: usize = 1024 * 1024;

@@ -38,7 +38,7 @@ pub enum CodecError {
         found: usize,
     },
     /// A key that is too long.
-    #[error("expected a key of at most {max} bytes, found {found}", max = limits::MAX_KEY)]
+    #[error("expected a key of at most {max} bytes, found {found}", max = limits::LONGEST_KEY)]
     Key {
         /// Its length.
         found: usize,
@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
 
     fn key(&mut self) -> Result<Box<[u8]>, CodecError> {
         let key = self.bytes()?;
-        if key.len() > limits::MAX_KEY {
+        if key.len() > limits::LONGEST_KEY {
             return Err(CodecError::Key { found: key.len() });
         }
         Ok(key.into())
