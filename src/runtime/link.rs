@@ -19,6 +19,9 @@ use super::sync::lock;
 /// out of the protocol's own state when it is back.
 const QUEUE_BOUND: usize = 256 * 1024 * 1024;
 
+/// How much is written at once where writing waits.
+const PIECE: usize = 1 << 20;
+
 /// `MSG_DONTWAIT` | `MSG_NOSIGNAL` where they have Linux's values.
 #[cfg(target_os = "linux")]
 const DONT_WAIT: i32 = 0x40 | 0x4000;
@@ -44,8 +47,10 @@ struct Sending {
 }
 
 /// The sending half of the link to one peer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Link {
+    /// The most bytes that wait.
+    bound: usize,
     queue: Mutex<Queue>,
     sending: Mutex<Sending>,
     /// The peer takes no more; the writer thread waits for it.
@@ -55,15 +60,42 @@ pub(super) struct Link {
     unanswered: AtomicBool,
     /// When bytes last came, in milliseconds since the driver's start.
     heard_at: AtomicU64,
+    /// How many bytes the peer's side has taken, ever.
+    taken: AtomicU64,
 }
 
-enum Sent {
+/// How far sending without waiting came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// To the end.
     All,
+    /// The other side takes no more now.
     Blocked,
+    /// The connection is lost.
     Lost,
 }
 
+impl Default for Link {
+    fn default() -> Self {
+        Self::with_bound(QUEUE_BOUND)
+    }
+}
+
 impl Link {
+    /// A link for which at most so many bytes wait.
+    pub(super) fn with_bound(bound: usize) -> Self {
+        Self {
+            bound,
+            queue: Mutex::default(),
+            sending: Mutex::default(),
+            blocked: AtomicBool::new(false),
+            wake_writer: Condvar::new(),
+            unanswered: AtomicBool::new(false),
+            heard_at: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+        }
+    }
+
     /// Puts a new connection in the place of the one before. Gives the number of the session.
     pub(super) fn attach(&self, stream: Arc<TcpStream>) -> u64 {
         let mut queue = lock(&self.queue);
@@ -121,7 +153,7 @@ impl Link {
         }
         if queue.frames.is_empty() {
             std::mem::swap(&mut queue.frames, frames);
-        } else if queue.frames.len() + frames.len() > QUEUE_BOUND {
+        } else if queue.frames.len() + frames.len() > self.bound {
             frames.clear();
             Self::drop_stream(&mut queue);
             return false;
@@ -163,6 +195,12 @@ impl Link {
         Duration::from_millis(self.heard_at.load(Ordering::Relaxed))
     }
 
+    /// How many bytes the peer's side has taken, ever: that it takes more shows that it lives, while a long
+    /// frame keeps it from answering.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     /// The number of the present session.
     pub(super) fn session(&self) -> u64 {
         lock(&self.queue).session
@@ -186,7 +224,10 @@ impl Link {
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             };
             while let Some((stream, session)) = self.take(&mut sending) {
-                match send_now(&stream, &mut sending) {
+                let before = sending.sent;
+                let how = send_now(&stream, &mut sending);
+                self.taken.fetch_add((sending.sent - before) as u64, Ordering::Relaxed);
+                match how {
                     Sent::All => {}
                     Sent::Blocked => {
                         self.blocked.store(true, Ordering::Release);
@@ -237,7 +278,7 @@ impl Link {
             drop(queue);
             let mut sending = lock(&self.sending);
             while let Some((stream, session)) = self.take(&mut sending) {
-                if write_fully(&stream, &mut sending).is_err() {
+                if self.write_fully(&stream, &mut sending).is_err() {
                     self.detach(session);
                 }
             }
@@ -246,31 +287,40 @@ impl Link {
             self.flush();
         }
     }
+
+    fn write_fully(&self, mut stream: &TcpStream, sending: &mut Sending) -> io::Result<()> {
+        use io::Write;
+        while sending.sent < sending.bytes.len() {
+            let end = sending.bytes.len().min(sending.sent + PIECE);
+            match stream.write(&sending.bytes[sending.sent..end]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    sending.sent += n;
+                    self.taken.fetch_add(n as u64, Ordering::Relaxed);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 fn send_now(stream: &TcpStream, sending: &mut Sending) -> Sent {
+    send_without_waiting(stream, &sending.bytes, &mut sending.sent)
+}
+
+/// Sends `bytes` from `sent` on, as far as the other side takes them now.
+pub(super) fn send_without_waiting(stream: &TcpStream, bytes: &[u8], sent: &mut usize) -> Sent {
     let socket = socket2::SockRef::from(stream);
-    while sending.sent < sending.bytes.len() {
-        match socket.send_with_flags(&sending.bytes[sending.sent..], DONT_WAIT) {
+    while *sent < bytes.len() {
+        match socket.send_with_flags(&bytes[*sent..], DONT_WAIT) {
             Ok(0) => return Sent::Lost,
-            Ok(n) => sending.sent += n,
+            Ok(n) => *sent += n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::Blocked,
             Err(_) => return Sent::Lost,
         }
     }
     Sent::All
-}
-
-fn write_fully(mut stream: &TcpStream, sending: &mut Sending) -> io::Result<()> {
-    use io::Write;
-    while sending.sent < sending.bytes.len() {
-        match stream.write(&sending.bytes[sending.sent..]) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => sending.sent += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

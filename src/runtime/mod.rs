@@ -20,6 +20,7 @@ mod sessions;
 mod slot;
 mod stats;
 mod sync;
+pub mod two_phase;
 
 use std::fmt;
 use std::io;

@@ -36,6 +36,9 @@ pub const MAX_KEYS: usize = 16 * 1024 * 1024;
 /// The one error.
 pub const ERROR: &[u8] = b"-ERROR\r\n";
 
+/// The reply to a SET that was done.
+pub const OK: &[u8] = b"+OK\r\n";
+
 /// The value of a key that is not there.
 pub const NIL: &[u8] = b"*1\r\n$3\r\nnil\r\n";
 
@@ -172,7 +175,7 @@ fn number_line(number: usize) -> usize {
 
 /// Appends the reply to a SET that was done.
 pub fn put_ok(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"+OK\r\n");
+    out.extend_from_slice(OK);
 }
 
 /// Appends the reply to a DEL that removed so many keys.
