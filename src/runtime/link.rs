@@ -60,8 +60,6 @@ pub(super) struct Link {
     unanswered: AtomicBool,
     /// When bytes last came, in milliseconds since the driver's start.
     heard_at: AtomicU64,
-    /// How many bytes the peer's side has taken, ever.
-    taken: AtomicU64,
 }
 
 /// How far sending without waiting came.
@@ -92,7 +90,6 @@ impl Link {
             wake_writer: Condvar::new(),
             unanswered: AtomicBool::new(false),
             heard_at: AtomicU64::new(0),
-            taken: AtomicU64::new(0),
         }
     }
 
@@ -195,12 +192,6 @@ impl Link {
         Duration::from_millis(self.heard_at.load(Ordering::Relaxed))
     }
 
-    /// How many bytes the peer's side has taken, ever: that it takes more shows that it lives, while a long
-    /// frame keeps it from answering.
-    pub(super) fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
-    }
-
     /// The number of the present session.
     pub(super) fn session(&self) -> u64 {
         lock(&self.queue).session
@@ -224,10 +215,7 @@ impl Link {
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             };
             while let Some((stream, session)) = self.take(&mut sending) {
-                let before = sending.sent;
-                let how = send_now(&stream, &mut sending);
-                self.taken.fetch_add((sending.sent - before) as u64, Ordering::Relaxed);
-                match how {
+                match send_now(&stream, &mut sending) {
                     Sent::All => {}
                     Sent::Blocked => {
                         self.blocked.store(true, Ordering::Release);
@@ -263,7 +251,9 @@ impl Link {
     }
 
     /// The body of the link's writer thread: waits where [`Link::flush`] must not.
-    pub(super) fn write_blocked(&self) {
+    /// `taken` is told whenever the peer has taken more: it lives, although a long frame may keep it from
+    /// saying so.
+    pub(super) fn write_blocked(&self, taken: impl Fn()) {
         loop {
             let mut queue = lock(&self.queue);
             while !queue.closed && !self.blocked.load(Ordering::Acquire) {
@@ -278,7 +268,7 @@ impl Link {
             drop(queue);
             let mut sending = lock(&self.sending);
             while let Some((stream, session)) = self.take(&mut sending) {
-                if self.write_fully(&stream, &mut sending).is_err() {
+                if write_fully(&stream, &mut sending, &taken).is_err() {
                     self.detach(session);
                 }
             }
@@ -287,23 +277,23 @@ impl Link {
             self.flush();
         }
     }
+}
 
-    fn write_fully(&self, mut stream: &TcpStream, sending: &mut Sending) -> io::Result<()> {
-        use io::Write;
-        while sending.sent < sending.bytes.len() {
-            let end = sending.bytes.len().min(sending.sent + PIECE);
-            match stream.write(&sending.bytes[sending.sent..end]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => {
-                    sending.sent += n;
-                    self.taken.fetch_add(n as u64, Ordering::Relaxed);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+fn write_fully(mut stream: &TcpStream, sending: &mut Sending, taken: &impl Fn()) -> io::Result<()> {
+    use io::Write;
+    while sending.sent < sending.bytes.len() {
+        let end = sending.bytes.len().min(sending.sent + PIECE);
+        match stream.write(&sending.bytes[sending.sent..end]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                sending.sent += n;
+                taken();
             }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
-        Ok(())
     }
+    Ok(())
 }
 
 fn send_now(stream: &TcpStream, sending: &mut Sending) -> Sent {

@@ -476,7 +476,7 @@ impl Running {
         running.spawn("compaction", |r| r.run_compaction())?;
         running.spawn("timer", |r| r.run_timer())?;
         for peer in replica.peers() {
-            running.spawn("link-out", move |r| r.link(peer).write_blocked())?;
+            running.spawn("link-out", move |r| r.link(peer).write_blocked(|| ()))?;
             if peer < replica.id {
                 running.spawn("link-in", move |r| broadcast_port::keep_dialing(r, peer))?;
             }

@@ -2,11 +2,12 @@
 //!
 //! | mode | what it is |
 //! |---|---|
-//! | `coordinator` | takes commands, and has the participants agree on each by two-phase commit |
+//! | `coordinator` | takes commands, and has the participants agree on each by two-phase commit; see `processes.rs` |
 //! | `participant` | holds the data |
 //! | `server` | one of several that need no coordinator: see `server.rs` |
 
 pub mod config;
+mod processes;
 mod server;
 
 use std::io::{self, Write};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::runtime::StartError;
+use crate::runtime::{StartError, two_phase};
 pub use config::{Address, Config, ConfigError};
 pub use server::MODE;
 
@@ -36,6 +37,9 @@ pub enum TwoPhaseError {
     /// It does not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A coordinator or a participant does not start.
+    #[error(transparent)]
+    Process(#[from] two_phase::StartError),
     /// There is no room for the data.
     #[error("cannot make a temporary folder in {}: {source}", path.display())]
     Folder {
@@ -73,8 +77,12 @@ pub fn run(
 ) -> Result<(), TwoPhaseError> {
     match config {
         Config::Coordinator { .. } if data.is_some() => Err(TwoPhaseError::NothingToKeep),
-        Config::Coordinator { .. } => Err(TwoPhaseError::NotBuilt("coordinator")),
-        Config::Participant { .. } => Err(TwoPhaseError::NotBuilt("participant")),
+        Config::Coordinator { listen, participants } => {
+            processes::run_coordinator(listen, participants, out, on_start)
+        }
+        Config::Participant { listen, coordinator } => {
+            processes::run_participant(listen, coordinator, data, out, on_start)
+        }
         Config::Server { listen, peers } => server::run(listen, peers, data, out, on_start),
     }
 }

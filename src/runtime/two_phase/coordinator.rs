@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 use super::client;
 use super::intake::{Intake, LinkError, read_preface};
 use super::outbox::{Bytes, Outbox};
-use super::{CoordinatorSettings, DIAL_TIMEOUT, LINK_BOUND, Life, Server, StartError};
+use super::{CoordinatorSettings, DIAL_TIMEOUT, LINK_BOUND, Life, SILENCE, Server, StartError};
 use crate::protocol::two_phase::coordinator::{Coordinator as Machine, Setup};
 use crate::protocol::two_phase::{Answer, Event, Frame, MAX_PARTICIPANTS};
 use crate::runtime::budget::Budget;
@@ -89,7 +89,10 @@ pub(super) fn start(settings: CoordinatorSettings) -> Result<Server, StartError>
     server.spawn("2pc-timer".to_owned(), move || its.life.run_timer(|| its.tick()))?;
     for p in 0..participants {
         let its = Arc::clone(&coordinator);
-        server.spawn(format!("2pc-p{p}-link-out"), move || its.link(p).write_blocked())?;
+        server.spawn(format!("2pc-p{p}-link-out"), move || {
+            let link = its.link(p);
+            link.write_blocked(|| link.note_bytes(its.life.now()));
+        })?;
         let its = Arc::clone(&coordinator);
         server.spawn(format!("2pc-p{p}-link"), move || its.keep_dialing(p))?;
     }
@@ -117,6 +120,9 @@ impl Coordinator {
             return None;
         }
         let now = self.life.now();
+        for p in self.participants() {
+            machine.alive(self.link(p).heard_at(), p);
+        }
         let result = input(&mut machine, now);
         machine.finish(now);
         let replies = std::mem::take(machine.replies_mut());
@@ -226,20 +232,20 @@ impl Coordinator {
     fn read_frames(&self, p: u16, session: u64, stream: &TcpStream) -> Result<(), LinkError> {
         let link = self.link(p);
         let mut intake = Intake::new();
-        let mut taken = link.taken();
         loop {
-            match intake.read(stream) {
-                Ok(frames) if frames.is_empty() => {}
+            let result = intake.read(stream);
+            if !link.is_current(session) {
+                return Ok(());
+            }
+            match result {
+                Ok(frames) if frames.is_empty() => link.note_bytes(self.life.now()),
                 Ok(frames) => {
                     if !self.receive(p, session, frames) {
                         return Ok(());
                     }
                 }
-                Err(LinkError::Silent) if link.taken() != taken => {
-                    // It still takes a long frame.
-                    taken = link.taken();
-                }
-                Err(_) if !link.is_current(session) => return Ok(()),
+                // It still takes a long frame.
+                Err(LinkError::Silent) if self.life.now() < link.heard_at() + SILENCE => {}
                 Err(error) => return Err(error),
             }
         }

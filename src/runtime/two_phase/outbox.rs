@@ -170,10 +170,9 @@ impl Outbox {
         self.tell(&mut queue);
     }
 
-    /// The connection is closed as soon as everything owed is sent.
-    pub(super) fn close_when_sent(self: &Arc<Self>) {
+    /// The next flush closes the connection as soon as everything owed is sent.
+    pub(super) fn end(&self) {
         lock(&self.queue).last = true;
-        self.flush();
     }
 
     /// Closes the connection at once.

@@ -26,8 +26,8 @@ use crate::runtime::budget::Budget;
 use crate::runtime::ports::{self, Owner, accept_loop};
 use crate::runtime::sessions::WRITE_TIMEOUT;
 use crate::runtime::sync::lock;
-use crate::storage::RealDisk;
 use crate::storage::two_phase_log::TwoPhaseLog;
+use crate::storage::{RealDisk, StorageError};
 use crate::wire::simple_resp::ERROR;
 use crate::wire::two_phase::PREFACE;
 
@@ -128,40 +128,49 @@ impl Participant {
 
     fn carry_out(&self) {
         let mut log = lock(&self.log);
-        let mut batches = std::mem::take(&mut *lock(&self.batches));
-        if batches.is_empty() {
-            return;
+        let batches = std::mem::take(&mut *lock(&self.batches));
+        if !batches.is_empty() {
+            let touched = self.persist_and_queue(&mut log, batches);
+            drop(log);
+            touched.iter().for_each(Outbox::flush);
         }
-        if let Some(log) = &mut *log {
+    }
+
+    /// Makes durable what these batches promise, then puts their frames into the queues; gives these.
+    fn persist_and_queue(
+        &self,
+        log: &mut Option<TwoPhaseLog<RealDisk>>,
+        mut batches: Vec<Batch>,
+    ) -> Vec<Arc<Outbox>> {
+        if let Some(log) = log {
             let records = batches.iter_mut().map(|batch| std::mem::take(&mut batch.records));
             if let Err(error) = log.write(records.flatten()) {
                 // What was promised may not be on the disk: nothing is said any more.
                 self.life.fail(&error.to_string());
-                return self.close_all();
+                self.close_all();
+                return Vec::new();
             }
         }
         let mut touched = Vec::new();
-        let mut last = Vec::new();
+        let outbox_of = |session| lock(&self.connections).get(&session).cloned();
         for mut batch in batches {
-            last.append(&mut batch.cuts);
+            let cuts = std::mem::take(&mut batch.cuts);
             for (session, frames) in batch.persisted() {
-                let Some(outbox) = lock(&self.connections).get(&session).cloned() else { continue };
+                let Some(outbox) = outbox_of(session) else { continue };
                 if !frames.is_empty() && !outbox.push(frames) {
                     warn!("cut off a coordinator: too much waits for it");
                     outbox.close();
                 }
                 touched.push(outbox);
             }
-        }
-        drop(log);
-        touched.iter().for_each(Outbox::flush);
-        for (session, why) in last {
-            let outbox = lock(&self.connections).get(&session).cloned();
-            if let Some(outbox) = outbox {
-                warn!("cut off a coordinator: it {why}");
-                outbox.close_when_sent();
+            for (session, why) in cuts {
+                let Some(outbox) = outbox_of(session) else { continue };
+                info!("cut off a coordinator: it {why}");
+                outbox.end();
+                touched.push(outbox);
             }
         }
+        touched
     }
 
     fn tick(self: &Arc<Self>) {
@@ -290,24 +299,39 @@ impl Participant {
     fn compact(&self) {
         while !self.life.stopping() {
             self.life.pause(BETWEEN_COMPACTIONS);
-            let begun = match &mut *lock(&self.log) {
-                Some(log) => log.begin_compaction(),
+            match &*lock(&self.log) {
                 None => return,
-            };
-            let ended = begun.and_then(|begun| {
-                let Some(mut compaction) = begun else { return Ok(()) };
-                compaction.run(|| self.life.stopping())?;
-                match &mut *lock(&self.log) {
-                    Some(log) => log.finish_compaction(compaction),
-                    None => Ok(()),
-                }
-            });
-            match ended {
+                Some(log) if !log.wants_compaction() => continue,
+                Some(_) => {}
+            }
+            match self.compact_now() {
                 Ok(()) => {}
                 Err(error) if self.life.stopping() => debug!("{error}"),
                 // The log itself goes on; if it cannot, the next write says so.
                 Err(error) => warn!("the log was not compacted: {error}"),
             }
+        }
+    }
+
+    fn compact_now(&self) -> Result<(), StorageError> {
+        let mut compaction = {
+            let mut log = lock(&self.log);
+            // Whoever drives the machine does not hold its lock while it waits for the log.
+            let (state, batches) = {
+                let machine = lock(&self.machine);
+                (machine.state().clone(), std::mem::take(&mut *lock(&self.batches)))
+            };
+            let touched = self.persist_and_queue(&mut log, batches);
+            let begun = log.as_mut().map(|log| log.begin_compaction(state)).transpose();
+            drop(log);
+            touched.iter().for_each(Outbox::flush);
+            let Some(begun) = begun? else { return Ok(()) };
+            begun
+        };
+        compaction.run(|| self.life.stopping())?;
+        match &mut *lock(&self.log) {
+            Some(log) => log.finish_compaction(compaction),
+            None => Ok(()),
         }
     }
 }

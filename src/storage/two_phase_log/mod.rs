@@ -12,8 +12,8 @@
 //! **Compaction.** When more than half of the file is garbage, the state is written beside it, then what was
 //! appended meanwhile, and the new file takes the old one's place in one step.
 //!
-//! Costs: a second table of references to keys and values (about 100 bytes an entry), which is copied when a
-//! compaction begins; one block of buffer. A disk that fails once is not used again.
+//! Costs: the references to all keys and values are copied when a compaction begins; otherwise one block of
+//! buffer. A disk that fails once is not used again.
 
 mod line;
 
@@ -32,8 +32,6 @@ const BUFFER: usize = 1 << 20;
 #[derive(Debug)]
 pub struct TwoPhaseLog<D: Disk> {
     disk: D,
-    /// What the records fold to.
-    state: Recovered,
     buffer: Vec<u8>,
     /// How long the file would be without garbage, when that was last known.
     live: u64,
@@ -101,14 +99,9 @@ impl<D: Disk> TwoPhaseLog<D> {
         }
         // A process that was killed may have written it without syncing it; from here on it is relied upon.
         disk.handle().sync().map_err(StorageError::io("sync", &path))?;
-        let recovered = found.state.clone();
-        let log = Self {
-            disk,
-            live: size_of(&recovered),
-            state: found.state,
-            buffer: Vec::new(),
-            failed: None,
-        };
+        let recovered = found.state;
+        let live = recovered.bytes() as u64;
+        let log = Self { disk, live, buffer: Vec::new(), failed: None };
         Ok(Opened { log, recovered, torn })
     }
 
@@ -120,7 +113,6 @@ impl<D: Disk> TwoPhaseLog<D> {
         self.check()?;
         for record in records {
             line::write(&record, 0, &mut self.buffer);
-            self.state.apply(record);
         }
         if self.buffer.is_empty() {
             return Ok(());
@@ -154,25 +146,23 @@ impl<D: Disk> TwoPhaseLog<D> {
         self.disk.is_empty()
     }
 
-    /// Begins a compaction, if one is due.
+    /// Whether most of the file is garbage.
+    pub fn wants_compaction(&self) -> bool {
+        self.failed.is_none() && self.disk.len() > 2 * self.live + SPARE
+    }
+
+    /// Begins a compaction to `state`, which is what all records written so far amount to.
     ///
     /// # Errors
     /// The disk fails.
-    pub fn begin_compaction(&mut self) -> Result<Option<Compaction<D>>, StorageError> {
+    pub fn begin_compaction(&mut self, state: Recovered) -> Result<Compaction<D>, StorageError> {
         self.check()?;
-        if self.disk.len() < 2 * self.live + SPARE {
-            return Ok(None);
-        }
-        self.begin_compaction_now().map(Some)
-    }
-
-    fn begin_compaction_now(&mut self) -> Result<Compaction<D>, StorageError> {
         let path = self.disk.path().to_owned();
         let replacement = self
             .disk
             .begin_replacement()
             .map_err(StorageError::io("begin the replacement of", &path))?;
-        let (state, cut) = (self.state.clone(), self.disk.len());
+        let cut = self.disk.len();
         Ok(Compaction { state, replacement, path, buffer: Vec::new(), written: 0, cut })
     }
 
@@ -240,14 +230,6 @@ impl<D: Disk> Compaction<D> {
             .append(bytes)
             .map_err(StorageError::io("append to the replacement of", &self.path))
     }
-}
-
-/// About how long a log is that holds nothing else.
-fn size_of(state: &Recovered) -> u64 {
-    const LINE: usize = 24;
-    let entries = state.table.iter().map(|(key, value)| key.len() + value.len() + LINE);
-    let prepared = state.prepared.values().map(|change| change.size() + LINE);
-    (entries.sum::<usize>() + prepared.sum::<usize>() + state.committed.len() * 2 * LINE) as u64
 }
 
 /// A log being read.
