@@ -17,7 +17,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use super::{Answer, Config, Operation, Target};
+use super::{Answer, BenchError, Config, Operation, Protocol, Target};
 use crate::{
     base::Outcome,
     client::{ClientError, Connection, Options},
@@ -40,11 +40,18 @@ pub struct Sizes {
 
 impl Sizes {
     /// The sizes that this configuration's operations have on the wire.
-    pub fn of(config: &Config) -> Self {
+    ///
+    /// # Errors
+    /// The protocol has no floors: what its server says beside the answer is not known beforehand.
+    pub fn of(config: &Config) -> Result<Self, BenchError> {
         let key = b"key:000000000000";
         let value = vec![b'v'; config.value_size];
         let found = Some(Found { data: &value, flags: 0, unique: 0 });
-        let dialect = config.protocol;
+        let (dialect, array) = match config.protocol {
+            // A value is an array of one string.
+            Protocol::SimpleResp => (Dialect::Resp, b"*1\r\n".len()),
+            _ => (config.dialect("--floor")?, 0),
+        };
         let (read, write) = match dialect {
             Dialect::Memcached => (Form::Values { unique: false }, Form::Word),
             Dialect::Resp => (Form::Bulk(RespVersion::Two), Form::Status(RespVersion::Two)),
@@ -55,19 +62,20 @@ impl Sizes {
             out.len()
         };
         let request = |write: &dyn Fn(&mut Vec<u8>)| length(write).max(HEADER);
-        Self {
+        Ok(Self {
             read: (
                 request(&|out| command::get(out, dialect, key)),
-                length(&|out| {
-                    read.value(out, key, found);
-                    read.end_values(out);
-                }),
+                array
+                    + length(&|out| {
+                        read.value(out, key, found);
+                        read.end_values(out);
+                    }),
             ),
             write: (
                 request(&|out| command::set(out, dialect, key, &value)),
                 length(&|out| write.outcome(out, &Outcome::Stored)),
             ),
-        }
+        })
     }
 
     /// These lengths of a request and its reply, for reads and for writes alike.

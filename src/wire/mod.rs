@@ -10,6 +10,7 @@
 //! reply       client side: replies in, in either dialect
 //! lines       JSON Lines: the shard lab's messages, the cluster lab's requests
 //! number      numbers in ASCII
+//! http        client side: HTTP/1.1 responses
 //! peer        what replicas say to each other: a preface, then frames
 //! codec       operations as bytes, for peer frames
 //! ```
@@ -22,6 +23,7 @@
 pub mod codec;
 pub mod command;
 pub mod decoder;
+pub mod http;
 pub mod lines;
 pub mod memcached;
 pub mod number;
