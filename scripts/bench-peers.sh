@@ -113,14 +113,14 @@ launch() {
     PIDS[$subject]+=" $!"
 }
 
-# stop_subject SUBJECT: SIGTERM to its processes, SIGKILL after 10 s.
+# stop_subject SUBJECT: SIGTERM to its processes, SIGKILL after 2 s: their data is thrown away.
 stop_subject() {
     local pid own
     read -ra own <<<"${PIDS[$1]:-}"
     unset "PIDS[$1]"
     for pid in "${own[@]}"; do kill "$pid" 2>/dev/null || true; done
     for pid in "${own[@]}"; do
-        wait_until 10 is_gone "$pid" || kill -KILL "$pid" 2>/dev/null || true
+        wait_until 2 is_gone "$pid" || kill -KILL "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
     done
 }
@@ -132,6 +132,9 @@ stop_all() {
         kill "$CHILD" 2>/dev/null || true
         wait "$CHILD" 2>/dev/null || true
     fi
+    # All at once first: a node that is alone waits for its peers before it ends.
+    local pid
+    for pid in ${PIDS[*]}; do kill "$pid" 2>/dev/null || true; done
     for subject in "${!PIDS[@]}"; do stop_subject "$subject"; done
     rm -rf "$SCRATCH"
     rmdir "$out" 2>/dev/null || true # where nothing was measured

@@ -81,7 +81,8 @@ fn simple_resp(mut stream: TcpStream, store: &Store) {
 
 /// What the gateway answers: a status and a body.
 fn answer(path: &str, body: &serde_json::Value, store: &Store) -> (u16, String) {
-    let bytes = |name: &str| BASE64_STANDARD.decode(body[name].as_str().expect("text")).expect("base64");
+    let bytes =
+        |name: &str| BASE64_STANDARD.decode(body[name].as_str().expect("text")).expect("base64");
     let header = r#""header":{"cluster_id":"1","member_id":"2","revision":"3","raft_term":"4"}"#;
     let mut store = store.lock().expect("no panic");
     match path {

@@ -230,9 +230,9 @@ fn the_table_of_peers_shows_medians_and_ratios_to_ours() {
         println!("skipped: python3 is not installed");
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
+    let scratch = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
+        let path = scratch.path().join(name);
         std::fs::write(&path, text).unwrap();
         path
     };
@@ -249,7 +249,7 @@ fn the_table_of_peers_shows_medians_and_ratios_to_ours() {
         "baseline\t\tsequential\nnote\t\ta note\npromise\tsequential\tone order\n\
          promise\tetcd\tcurrent\npromise\tredis\tlater\nskipped\tredis\tit is not here\nconfig\tops\t100\n",
     );
-    let out = folder.path().join("peers-1");
+    let out = scratch.path().join("peers-1");
     let output = Command::new("python3")
         .arg(folder().join("peers/report.py"))
         .arg("table")
