@@ -134,6 +134,7 @@ stop_all() {
     fi
     # All at once first: a node that is alone waits for its peers before it ends.
     local pid
+    # shellcheck disable=SC2048  # each holds several, and none holds a space
     for pid in ${PIDS[*]}; do kill "$pid" 2>/dev/null || true; done
     for subject in "${!PIDS[@]}"; do stop_subject "$subject"; done
     rm -rf "$SCRATCH"
