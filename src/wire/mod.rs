@@ -11,6 +11,7 @@
 //! reply       client side: replies in, in either dialect
 //! lines       JSON Lines: the shard lab's messages, the cluster lab's requests
 //! number      numbers in ASCII
+//! http        client side: HTTP/1.1 responses
 //! peer        what replicas say to each other: a preface, then frames
 //! two_phase   what a coordinator and its participants say to each other
 //! frame       what all binary frames share
@@ -26,6 +27,7 @@ pub mod codec;
 pub mod command;
 pub mod decoder;
 mod frame;
+pub mod http;
 pub mod lines;
 pub mod memcached;
 pub mod number;
