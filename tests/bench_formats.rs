@@ -223,7 +223,11 @@ fn the_text_histogram() {
 
 #[test]
 fn the_table_of_ratios() {
-    let floors = Floors { echo: vec![round(1), round(1)], chain: vec![round(2), round(4)] };
+    let floors = Floors {
+        echo: vec![round(1), round(1)],
+        chain: vec![round(2), round(4)],
+        two_rounds: false,
+    };
     let report = Report { floors: Some(floors), rounds: vec![round(2), round(2)], ..report() };
     insta::assert_snapshot!(floor_table(&report, Style::default()), @r"
         medians of the rounds    work    echo   chain  work/echo  work/chain

@@ -15,6 +15,7 @@ use assert_cmd::Command;
 use socket2::{Domain, Socket, Type};
 
 const PROGRAMS: &[&str] = &[
+    "bench-peers.sh",
     "bench.sh",
     "client-normal.sh",
     "client-read.sh",
@@ -101,6 +102,16 @@ fn help_shows_usage_and_an_example() {
 #[test]
 fn wrong_usage_is_one_line_and_exit_64() {
     let cases: &[(&str, &[&str])] = &[
+        ("bench-peers.sh", &["more"]),
+        ("bench-peers.sh", &["--ops"]),
+        ("bench-peers.sh", &["--ops", "0"]),
+        ("bench-peers.sh", &["--rounds=many"]),
+        ("bench-peers.sh", &["--clients", "1,x"]),
+        ("bench-peers.sh", &["--clients", ""]),
+        ("bench-peers.sh", &["--only", "redis,oracle"]),
+        ("bench-peers.sh", &["--only="]),
+        ("bench-peers.sh", &["--only", "redis", "--baseline", "etcd"]),
+        ("bench-peers.sh", &["--speed", "1"]),
         ("bench.sh", &["more"]),
         ("client-normal.sh", &["more"]),
         ("client-read.sh", &["x", "99999"]),
@@ -210,4 +221,55 @@ fn reading_a_key_that_is_not_there_is_no_error() {
     assert_eq!(text(&output.stdout), "END\n");
     assert!(output.status.success());
     server.join().unwrap();
+}
+
+/// The table that ends `bench-peers.sh`, from two rounds of two subjects.
+#[test]
+fn the_table_of_peers_shows_medians_and_ratios_to_ours() {
+    if std::process::Command::new("python3").arg("--version").output().is_err() {
+        println!("skipped: python3 is not installed");
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = scratch.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let runs = file(
+        "in.csv",
+        "round,subject,work,clients,ops,errors,seconds,p50_us,p99_us,p99.9_us\n\
+         1,sequential,set,1,100,0,0.01,100.0,200.0,300.0\n\
+         1,etcd,set,1,100,2,0.05,500.0,600.0,700.0\n\
+         2,sequential,set,1,100,0,0.01,100.0,200.0,300.0\n\
+         2,etcd,set,1,100,0,0.05,300.0,600.0,700.0\n",
+    );
+    let about = file(
+        "about.tsv",
+        "baseline\t\tsequential\nnote\t\ta note\npromise\tsequential\tone order\n\
+         promise\tetcd\tcurrent\npromise\tredis\tlater\nskipped\tredis\tit is not here\nconfig\tops\t100\n",
+    );
+    let out = scratch.path().join("peers-1");
+    let output = Command::new("python3")
+        .arg(folder().join("peers/report.py"))
+        .arg("table")
+        .args([&runs, &about, &out])
+        .output()
+        .unwrap();
+    let shown = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(shown.contains("skipped: redis: it is not here"), "{shown}");
+    assert!(shown.contains("2 errors"), "{shown}");
+    let table = std::fs::read_to_string(out.join("peers.csv")).unwrap();
+    assert_eq!(
+        table,
+        "work,clients,subject,ops_per_second,p50_us,p99_us,p99.9_us,rounds,errors,ops_ratio,p50_ratio\n\
+         set,1,sequential,10000.0,100.0,200.0,300.0,2,0,1.0000,1.0000\n\
+         set,1,etcd,2000.0,400.0,600.0,700.0,2,2,0.2000,4.0000\n"
+    );
+    let summary = std::fs::read_to_string(out.join("summary.json")).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!(summary["name"], "peers-1");
+    assert_eq!(summary["subjects"]["redis"]["skipped"], "it is not here");
+    assert_eq!(summary["results"][1]["p50_ratio"], 4.0);
 }

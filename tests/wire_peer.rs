@@ -178,7 +178,7 @@ proptest! {
 #[test]
 fn lengths_out_of_bounds_are_refused_before_a_byte_of_the_body() {
     for length in [0, MAX_FRAME as u32 + 1, u32::MAX] {
-        let refused = Err(FrameError::Length(length as usize));
+        let refused = Err(FrameError::Length { found: length as usize, max: MAX_FRAME });
         assert_eq!(Frame::decode(&length.to_le_bytes()), refused);
     }
     assert_eq!(Frame::decode(&(MAX_FRAME as u32).to_le_bytes()), Ok(None));
@@ -193,13 +193,16 @@ fn encoded(op: Op) -> Vec<u8> {
 }
 
 #[test]
-fn keys_are_as_long_as_clients_may_send_them() {
+fn keys_are_as_long_as_clients_of_any_dialect_may_send_them() {
     let with_key =
         |n: usize| Message::decode(&encoded(Op::Delete { keys: vec![vec![b'k'; n].into()] }));
     // RESP knows the empty key.
     assert!(with_key(0).is_ok());
-    assert!(with_key(limits::MAX_KEY).is_ok());
-    assert_eq!(with_key(limits::MAX_KEY + 1), Err(CodecError::Key { found: 251 }));
+    assert!(with_key(limits::LONGEST_KEY).is_ok());
+    assert_eq!(
+        with_key(limits::LONGEST_KEY + 1),
+        Err(CodecError::Key { found: limits::LONGEST_KEY + 1 })
+    );
 }
 
 #[test]

@@ -6,11 +6,14 @@ mod wire_support;
 use std::path::Path;
 
 use consistency_lab::base::{Limits, Op, Outcome, Read, StoreRule, Value};
+use consistency_lab::wire::simple_resp;
 use consistency_lab::wire::{
     Call, Dialect, Form, Found, Reply, ReplyDecoder, ReplyError, ReplyStep, RespVersion, command,
 };
 use proptest::prelude::*;
-use wire_support::entries::{Ending, decode, replies, requests};
+use wire_support::entries::{
+    Ending, decode, replies, requests, simple_requests, simple_transcript,
+};
 
 const ARRAY: Form = Form::Array(RespVersion::Two);
 const STATUS: Form = Form::Status(RespVersion::Two);
@@ -75,6 +78,43 @@ fn protocol_like() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// The words of a request in simplified RESP; often a right one.
+fn simple_request() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let name = prop::sample::select(vec!["SET", "GET", "DEL", "SET", "DEL", "get", "PING", ""]);
+    let word = prop::collection::vec(any::<u8>(), 0..12);
+    (name, prop::collection::vec(word, 0..5)).prop_map(|(name, mut words)| {
+        words.insert(0, name.as_bytes().to_vec());
+        words
+    })
+}
+
+/// An array of bulk strings, by hand.
+fn array(words: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        out.extend(format!("${}\r\n", word.len()).into_bytes());
+        out.extend_from_slice(word);
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
+
+/// What a request in simplified RESP means.
+fn understood(words: &[Vec<u8>]) -> String {
+    let (name, rest) = words.split_first().expect("a request has a word");
+    let command = match (name.as_slice(), rest) {
+        (b"SET", [key, value @ ..]) if !value.is_empty() => {
+            simple_resp::Command::Set { key, value: array(value).into() }
+        }
+        (b"GET", [key]) => simple_resp::Command::Get { key },
+        (b"DEL", [_, ..]) => {
+            simple_resp::Command::Del { keys: rest.iter().map(Vec::as_slice).collect() }
+        }
+        _ => return "refused".to_owned(),
+    };
+    format!("{command:?}")
+}
+
 fn key() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(prop_oneof![b'!'..=b'~', 0x80u8..], 1..=250)
 }
@@ -129,6 +169,20 @@ proptest! {
             requests(dialect, &data);
             replies(dialect, &data);
         }
+        simple_requests(&data);
+    }
+
+    #[test]
+    fn any_cut_of_simplified_requests_gives_the_same_commands(
+        requests in prop::collection::vec(simple_request(), 1..8),
+        cuts in prop::collection::vec(1usize..40, 1..20),
+    ) {
+        let bytes: Vec<u8> = requests.iter().flat_map(|words| array(words)).collect();
+        let mut expected: Vec<String> = requests.iter().map(|words| understood(words)).collect();
+        expected.push("0 skipped".to_owned());
+        let mut cuts = cuts.into_iter().cycle();
+        let pieces = || cuts.next().unwrap_or(1);
+        prop_assert_eq!(simple_transcript(&bytes, pieces), expected);
     }
 
     #[test]
@@ -338,6 +392,7 @@ fn each_file(folder: &str, run: impl Fn(&[u8])) {
 fn the_corpus_confuses_nobody() {
     each_file("memcached", |data| requests(Dialect::Memcached, data));
     each_file("resp", |data| requests(Dialect::Resp, data));
+    each_file("simple_resp", simple_requests);
     for (folder, dialect) in
         [("memcached_reply", Dialect::Memcached), ("resp_reply", Dialect::Resp)]
     {

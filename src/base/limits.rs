@@ -1,7 +1,11 @@
 //! How large things may be. Every bound that a client can run into is here, with memcached's numbers.
 
-/// The longest key in bytes, as in memcached.
+/// The longest key in bytes, as in memcached, for clients that speak memcached's protocol or RESP.
 pub const MAX_KEY: usize = 250;
+
+/// The longest key of a dialect that does not have memcached's bound, and so the longest that the store and the
+/// links between replicas see.
+pub const LONGEST_KEY: usize = 1024 * 1024;
 
 /// What the keys of clients' sessions begin with, which are entries of the table too. No client's key does.
 pub const SESSION_KEY: &[u8] = b"\0session:";

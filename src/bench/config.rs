@@ -2,7 +2,8 @@
 
 use std::{io, time::Duration};
 
-use crate::client::{ClientError, DEFAULT_TO, Options, Protocol};
+use super::Protocol;
+use crate::client::{ClientError, DEFAULT_TO, Options, Protocol as Dialect};
 use crate::runtime::RecordError;
 
 /// What to run. [`Config::default`] is what `lab bench` does without arguments.
@@ -54,7 +55,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             to: vec![DEFAULT_TO.to_owned()],
-            protocol: Protocol::Memcached,
+            protocol: Protocol::Replica(Dialect::Memcached),
             clients: 1,
             pipeline: 1,
             ops: None,
@@ -96,6 +97,19 @@ impl Config {
             "seed": self.seed,
             "timeout_seconds": self.timeout.as_secs_f64(),
         })
+    }
+
+    /// The dialect of the replicas that is spoken.
+    ///
+    /// # Errors
+    /// Another protocol is, in which `what` cannot be done.
+    pub fn dialect(&self, what: &str) -> Result<Dialect, BenchError> {
+        match self.protocol {
+            Protocol::Replica(dialect) => Ok(dialect),
+            other => Err(BenchError::Config(format!(
+                "{what}: expected --protocol memcached or resp, found {other}"
+            ))),
+        }
     }
 
     /// How long clients wait.

@@ -1,11 +1,13 @@
 //! The floors: what the machine itself charges, measured in the same run as the work.
 //!
-//! Two of them, on plain threads and blocking sockets with TCP_NODELAY, in a process of their own as
+//! Three of them, on plain threads and blocking sockets with TCP_NODELAY, in a process of their own as
 //! the servers are:
 //!
 //! - *echo*: client → server → client, the least a request and its reply can cost;
 //! - *chain*: client → R0 → {R1, R2} → R0 → client, the least that a write can cost which has to be
-//!   acknowledged by two other replicas before it is answered.
+//!   acknowledged by two other replicas before it is answered;
+//! - *two-round chain*: client → C → {P1, P2, P3} → C → {P1, P2, P3} → C → client, the least that a two-phase
+//!   commit can cost. It takes the chain's place where the protocol is that lab's.
 //!
 //! They carry the same number of bytes each way as the measured work, with as many clients and the same
 //! pipeline. Rounds alternate echo, chain, work, echo, …, and medians over the rounds are compared, so
@@ -17,7 +19,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use super::{Answer, Config, Operation, Target};
+use super::{Answer, BenchError, Config, Operation, Protocol, Target};
 use crate::{
     base::Outcome,
     client::{ClientError, Connection, Options},
@@ -40,11 +42,18 @@ pub struct Sizes {
 
 impl Sizes {
     /// The sizes that this configuration's operations have on the wire.
-    pub fn of(config: &Config) -> Self {
+    ///
+    /// # Errors
+    /// The protocol has no floors: what its server says beside the answer is not known beforehand.
+    pub fn of(config: &Config) -> Result<Self, BenchError> {
         let key = b"key:000000000000";
         let value = vec![b'v'; config.value_size];
         let found = Some(Found { data: &value, flags: 0, unique: 0 });
-        let dialect = config.protocol;
+        let (dialect, array) = match config.protocol {
+            // A value is an array of one string.
+            Protocol::SimpleResp => (Dialect::Resp, b"*1\r\n".len()),
+            _ => (config.dialect("--floor")?, 0),
+        };
         let (read, write) = match dialect {
             Dialect::Memcached => (Form::Values { unique: false }, Form::Word),
             Dialect::Resp => (Form::Bulk(RespVersion::Two), Form::Status(RespVersion::Two)),
@@ -55,19 +64,20 @@ impl Sizes {
             out.len()
         };
         let request = |write: &dyn Fn(&mut Vec<u8>)| length(write).max(HEADER);
-        Self {
+        Ok(Self {
             read: (
                 request(&|out| command::get(out, dialect, key)),
-                length(&|out| {
-                    read.value(out, key, found);
-                    read.end_values(out);
-                }),
+                array
+                    + length(&|out| {
+                        read.value(out, key, found);
+                        read.end_values(out);
+                    }),
             ),
             write: (
                 request(&|out| command::set(out, dialect, key, &value)),
                 length(&|out| write.outcome(out, &Outcome::Stored)),
             ),
-        }
+        })
     }
 
     /// These lengths of a request and its reply, for reads and for writes alike.
@@ -134,6 +144,7 @@ pub struct FloorServer {
     child: Child,
     echo: String,
     chain: String,
+    two_rounds: String,
 }
 
 impl FloorServer {
@@ -155,11 +166,14 @@ impl FloorServer {
                 None => Err(io::Error::other(format!("expected '{name} ADDRESS', found '{line}'"))),
             }
         };
-        let (echo, chain) = (address("echo"), address("chain"));
-        let mut server = Self { child, echo: String::new(), chain: String::new() };
+        let (echo, chain, two_rounds) =
+            (address("echo"), address("chain"), address("two-round chain"));
+        let none = String::new;
+        let mut server = Self { child, echo: none(), chain: none(), two_rounds: none() };
         // From here on a failure drops the server, which ends the child.
         server.echo = echo?;
         server.chain = chain?;
+        server.two_rounds = two_rounds?;
         Ok(server)
     }
 
@@ -171,6 +185,11 @@ impl FloorServer {
     /// Where the chain's R0 listens.
     pub fn chain(&self) -> &str {
         &self.chain
+    }
+
+    /// Where the two-round chain's C listens.
+    pub fn two_rounds(&self) -> &str {
+        &self.two_rounds
     }
 }
 

@@ -1,4 +1,4 @@
-//! The server of the floors: echo and chain, a thread a connection, nothing but sockets.
+//! The server of the floors: echo, chain and two-round chain, a thread a connection, nothing but sockets.
 //!
 //! A request names its own length and its reply's, and is otherwise padding; so one server can stand for
 //! any protocol and any mix. All requests that one `read` brought are answered with one `write`.
@@ -16,14 +16,17 @@ const LONGEST: usize = 1 << 30;
 
 /// Serves until `until_closed` ends (the parent's end of a pipe), and tells on `out` where it listens.
 pub fn serve(mut until_closed: impl Read, mut out: impl Write) -> io::Result<()> {
-    let follower = || listen("follower", |stream| pump(stream, &mut []));
-    let followers = [follower()?, follower()?];
-    let echo = listen("echo", |stream| pump(stream, &mut []))?;
+    let follower = || listen("follower", |stream| pump(stream, &mut [], 0));
+    let followers = [follower()?, follower()?, follower()?];
+    let echo = listen("echo", |stream| pump(stream, &mut [], 0))?;
     let chain = listen("r0", move |stream| {
-        let mut links = [link(followers[0])?, link(followers[1])?];
-        pump(stream, &mut links)
+        pump(stream, &mut [link(followers[0])?, link(followers[1])?], 1)
     })?;
-    writeln!(out, "echo {echo}\nchain {chain}")?;
+    let two_rounds = listen("c", move |stream| {
+        let [a, b, c] = followers.map(link);
+        pump(stream, &mut [a?, b?, c?], 2)
+    })?;
+    writeln!(out, "echo {echo}\nchain {chain}\ntwo-round chain {two_rounds}")?;
     out.flush()?;
     io::copy(&mut until_closed, &mut io::sink())?;
     Ok(())
@@ -52,8 +55,12 @@ fn link(to: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Answers requests. With links, each batch first goes to all of them, and all their replies are awaited.
-fn pump(mut stream: TcpStream, links: &mut [TcpStream]) -> io::Result<()> {
+/// A request of nothing but its header, with as short a reply.
+const SHORTEST: [u8; HEADER] = [HEADER as u8, 0, 0, 0, HEADER as u8, 0, 0, 0];
+
+/// Answers requests. With links, each batch first goes to all of them, and all their replies are awaited; in
+/// further rounds, a few bytes go to all of them and back.
+fn pump(mut stream: TcpStream, links: &mut [TcpStream], rounds: usize) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut input = vec![0; 16 * 1024];
     let mut filled = 0;
@@ -76,6 +83,14 @@ fn pump(mut stream: TcpStream, links: &mut [TcpStream]) -> io::Result<()> {
         }
         for link in links.iter_mut() {
             link.read_exact(&mut output)?;
+        }
+        for _ in 1..rounds {
+            for link in links.iter_mut() {
+                link.write_all(&SHORTEST)?;
+            }
+            for link in links.iter_mut() {
+                link.read_exact(&mut [0; HEADER])?;
+            }
         }
         stream.write_all(&output)?;
         input.copy_within(used..filled, 0);

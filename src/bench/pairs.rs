@@ -69,7 +69,7 @@ pub fn run_pairs(
     meter: &Meter,
 ) -> Result<PairsRun, BenchError> {
     let to = config.to.first().map_or(crate::client::DEFAULT_TO, String::as_str);
-    let mut client = Client::connect(to, config.protocol, config.options())?;
+    let mut client = Client::connect(to, config.dialect("--pairs")?, config.options())?;
     let mode = consistency_mode(&mut client)?;
     meter.begin("pairs");
     let (begin, started) = (Instant::now(), SystemTime::now());

@@ -7,12 +7,12 @@ use std::{
 };
 
 use super::{
-    BenchError, Config, Limit, Meter, Recorded, Target, Workload, drive,
+    BenchError, Config, Limit, Meter, Protocol, Recorded, Target, Workload, drive,
     floor::{FloorClient, FloorServer, Sizes},
     history,
 };
 use crate::{
-    client::{Client, ClientError},
+    client::{Client, ClientError, EtcdClient, SimpleRespClient},
     report::{Floors, Kind, Round},
 };
 
@@ -48,11 +48,34 @@ pub fn run(
     if config.rate.is_some() {
         sharpen_timers();
     }
-    let mut clients = connect(config)?;
+    if config.floor {
+        // Before a server is asked for anything.
+        Sizes::of(config)?;
+    }
+    if let Some(path) = history {
+        return run_recorded(config, path, stop, meter);
+    }
+    let run = Run { config, stop, meter, run: None };
+    let options = config.options();
+    match config.protocol {
+        Protocol::Replica(dialect) => {
+            run.measure_on(|server| Client::connect(server, dialect, options))
+        }
+        Protocol::SimpleResp => run.measure_on(|server| SimpleRespClient::connect(server, options)),
+        Protocol::Etcd => run.measure_on(|server| EtcdClient::connect(server, options)),
+    }
+}
+
+/// The same, and what the clients do is recorded in this file.
+fn run_recorded(
+    config: &Config,
+    path: &Path,
+    stop: &AtomicBool,
+    meter: &Meter,
+) -> Result<Measured, BenchError> {
+    let dialect = config.dialect("--history")?;
+    let mut clients = connect(config, |to| Client::connect(to, dialect, config.options()))?;
     let mut workloads = workloads(config)?;
-    let Some(path) = history else {
-        return Run { config, stop, meter, run: None }.measure(&mut clients, &mut workloads);
-    };
     let begun = history::begin(path, &mut clients, config, meter)?;
     let mut recorded = Vec::with_capacity(clients.len());
     for (index, client) in clients.into_iter().enumerate() {
@@ -79,6 +102,14 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Measures clients that `open` connects.
+    fn measure_on<T: Target + Send>(
+        &self,
+        open: impl Fn(&str) -> Result<T, ClientError>,
+    ) -> Result<Measured, BenchError> {
+        self.measure(&mut connect(self.config, open)?, &mut workloads(self.config)?)
+    }
+
     /// Preloads, warms up, measures.
     fn measure<T: Target + Send>(
         &self,
@@ -198,15 +229,15 @@ fn limit_of_round(config: &Config, index: u32, count: u32) -> Limit {
     }
 }
 
-fn connect(config: &Config) -> Result<Vec<Client>, BenchError> {
+fn connect<T>(
+    config: &Config,
+    open: impl Fn(&str) -> Result<T, ClientError>,
+) -> Result<Vec<T>, BenchError> {
     if config.clients == 0 || config.to.is_empty() {
         return Err(BenchError::Config("expected at least one client and one server".to_owned()));
     }
-    let server = |index: usize| &config.to[index % config.to.len()];
-    (0..config.clients)
-        .map(|index| Client::connect(server(index), config.protocol, config.options()))
-        .collect::<Result<_, ClientError>>()
-        .map_err(BenchError::from)
+    let clients = (0..config.clients).map(|index| open(&config.to[index % config.to.len()]));
+    clients.collect::<Result<_, ClientError>>().map_err(BenchError::from)
 }
 
 fn workloads(config: &Config) -> Result<Vec<Workload>, BenchError> {
@@ -225,14 +256,18 @@ struct FloorRun {
 
 impl FloorRun {
     fn start(config: &Config) -> Result<Self, BenchError> {
+        let sizes = Sizes::of(config)?;
         let server = FloorServer::start().map_err(BenchError::Floor)?;
         let clients = |to: &str| {
             (0..config.clients)
-                .map(|_| FloorClient::connect(to, Sizes::of(config), config.options()))
+                .map(|_| FloorClient::connect(to, sizes, config.options()))
                 .collect::<Result<Vec<_>, ClientError>>()
         };
-        let (echo, chain) = (clients(server.echo())?, clients(server.chain())?);
+        let two_rounds = config.protocol == Protocol::SimpleResp;
+        let chain = if two_rounds { server.two_rounds() } else { server.chain() };
+        let (echo, chain) = (clients(server.echo())?, clients(chain)?);
         let workloads = workloads(config)?;
-        Ok(Self { _server: server, echo, chain, workloads, rounds: Floors::default() })
+        let rounds = Floors { two_rounds, ..Floors::default() };
+        Ok(Self { _server: server, echo, chain, workloads, rounds })
     }
 }

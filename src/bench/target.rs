@@ -1,7 +1,7 @@
 //! What the load goes to: a server, or a floor, or a mock in a test.
 
 use crate::{
-    client::{Ask, Client, ClientError, Reply, Request},
+    client::{Ask, Client, ClientError, EtcdClient, Reply, Request, SimpleRespClient},
     report::Kind,
 };
 
@@ -39,34 +39,55 @@ pub trait Target {
     fn reconnect(&mut self) -> Result<(), ClientError>;
 }
 
-impl Target for Client {
-    fn queue(&mut self, operation: &Operation<'_>) {
-        Client::queue(
-            self,
-            match operation.kind {
-                Kind::Read => Request::Get(operation.key),
-                Kind::Write => Request::Set(operation.key, operation.value),
-            },
-        );
-    }
+/// The clients of every protocol have the same four methods.
+macro_rules! target {
+    ($client:ty) => {
+        impl Target for $client {
+            fn queue(&mut self, operation: &Operation<'_>) {
+                <$client>::queue(self, operation.request());
+            }
 
-    fn send(&mut self) -> Result<(), ClientError> {
-        Client::send(self)
-    }
+            fn send(&mut self) -> Result<(), ClientError> {
+                <$client>::send(self)
+            }
 
-    fn receive(&mut self, kind: Kind) -> Result<Answer<'_>, ClientError> {
-        let ask = match kind {
-            Kind::Read => Ask::Get,
-            Kind::Write => Ask::Set,
-        };
-        Client::receive(self, ask).map(|reply| match reply {
-            Reply::Missing => Answer::Missing,
-            Reply::Value(value) => Answer::Value(value),
-            Reply::Done => Answer::Done,
-        })
-    }
+            fn receive(&mut self, kind: Kind) -> Result<Answer<'_>, ClientError> {
+                <$client>::receive(self, ask(kind)).map(Answer::from)
+            }
 
-    fn reconnect(&mut self) -> Result<(), ClientError> {
-        Client::reconnect(self)
+            fn reconnect(&mut self) -> Result<(), ClientError> {
+                <$client>::reconnect(self)
+            }
+        }
+    };
+}
+
+target!(Client);
+target!(SimpleRespClient);
+target!(EtcdClient);
+
+impl<'a> Operation<'a> {
+    fn request(&self) -> Request<'a> {
+        match self.kind {
+            Kind::Read => Request::Get(self.key),
+            Kind::Write => Request::Set(self.key, self.value),
+        }
+    }
+}
+
+fn ask(kind: Kind) -> Ask {
+    match kind {
+        Kind::Read => Ask::Get,
+        Kind::Write => Ask::Set,
+    }
+}
+
+impl<'a> From<Reply<'a>> for Answer<'a> {
+    fn from(reply: Reply<'a>) -> Self {
+        match reply {
+            Reply::Missing => Self::Missing,
+            Reply::Value(value) => Self::Value(value),
+            Reply::Done => Self::Done,
+        }
     }
 }

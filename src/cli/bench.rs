@@ -12,8 +12,8 @@ use std::{
 
 use super::{Lab, progress::with_progress, usage};
 use crate::{
-    bench::{self, BenchError, Config, Meter, pairs::run_pairs},
-    client::{DEFAULT_TO, Protocol},
+    bench::{self, BenchError, Config, Meter, Protocol, pairs::run_pairs},
+    client::DEFAULT_TO,
     report::{self, Machine, Report, Style},
 };
 
@@ -43,7 +43,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',', default_value = DEFAULT_TO,
           value_parser = usage::address)]
     to: Vec<String>,
-    /// memcached or resp.
+    /// memcached, resp, simple-resp (the two-phase commit lab's) or etcd (its HTTP gateway).
     #[arg(long, default_value = "memcached")]
     protocol: Protocol,
     /// Clients at a time, each with a connection and a thread of its own.
@@ -181,16 +181,14 @@ pub fn run(args: &BenchArgs, arguments: &[OsString]) -> anyhow::Result<ExitCode>
     )?;
     signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&stop))?;
     let words = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    match args.pairs {
+    let ended = match args.pairs {
         Some(pairs) => run_pairs_command(args, pairs, words, &stop),
-        None => match run_bench(args, words, &stop) {
-            Err(error) => match error.downcast_ref() {
-                Some(BenchError::Config(why)) => Ok(usage::wrong_usage::<Lab>(why, arguments)),
-                _ => Err(error),
-            },
-            ended => ended,
-        },
-    }
+        None => run_bench(args, words, &stop),
+    };
+    ended.or_else(|error| match error.downcast_ref() {
+        Some(BenchError::Config(why)) => Ok(usage::wrong_usage::<Lab>(why, arguments)),
+        _ => Err(error),
+    })
 }
 
 fn run_bench(args: &BenchArgs, words: Vec<String>, stop: &AtomicBool) -> anyhow::Result<ExitCode> {

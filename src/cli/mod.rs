@@ -13,6 +13,8 @@ pub mod draw;
 pub mod exercise;
 pub mod exit;
 mod generate;
+pub mod kvstore;
+pub mod log;
 pub mod progress;
 pub mod servers;
 pub mod shard;

@@ -1,6 +1,7 @@
 //! Blocking clients: of a replica, in memcached text or RESP ([`Client`]); of several, whose failures it outlives
-//! ([`RetryingClient`]); of a hash table ([`TableClient`]) and
-//! of a whole cluster of them ([`cluster`]); of a catalog. [`routing`] says which nodes hold a key.
+//! ([`RetryingClient`]); of a two-phase commit store ([`SimpleRespClient`]); of a hash table ([`TableClient`]) and of
+//! a whole cluster of them ([`cluster`]); of a catalog; of etcd ([`EtcdClient`]), to measure it beside ours.
+//! [`routing`] says which nodes hold a key.
 //!
 //! One [`Client`] is one TCP connection (with TCP_NODELAY) and two reused buffers. Commands are queued,
 //! sent in one write, and their replies are read in order, so that a pipelined batch of n commands
@@ -22,16 +23,20 @@ pub mod catalog;
 pub mod cluster;
 mod connection;
 mod error;
+mod etcd;
 mod retrying;
 pub mod routing;
 mod session;
+mod simple_resp;
 pub mod table;
 mod words;
 
 pub use connection::{Connection, Options};
 pub use error::{Certainty, ClientError};
+pub use etcd::EtcdClient;
 pub use retrying::RetryingClient;
 pub use session::{Ask, Client, Reply, Request, check_key};
+pub use simple_resp::SimpleRespClient;
 pub use table::TableClient;
 pub use words::{Words, help_text, translate};
 

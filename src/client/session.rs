@@ -1,5 +1,7 @@
 //! The client itself: queue, send, receive; and the single commands made of them.
 
+use std::ops::Range;
+
 use super::{ClientError, Options, Protocol, connection::Connection};
 use crate::base::limits::{HIGHEST_MAX_VALUE, MAX_KEY, MAX_LINE};
 use crate::wire::{self, ReplyDecoder, ReplyError, command};
@@ -106,6 +108,11 @@ impl Client {
         }
     }
 
+    /// Queues a command that `put` appends.
+    pub(super) fn queue_with(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
+        put(&mut self.connection.output);
+    }
+
     /// Sends all queued commands in one write. Each has then to be [received](Client::receive).
     pub fn send(&mut self) -> Result<(), ClientError> {
         if self.broken {
@@ -117,13 +124,8 @@ impl Client {
 
     /// Receives the reply to the oldest command sent and not yet answered; `ask` is what it asked for.
     pub fn receive(&mut self, ask: Ask) -> Result<Reply<'_>, ClientError> {
-        if self.broken {
-            return Err(ClientError::Closed { to: self.to().to_owned() });
-        }
-        let length =
-            whole(&mut self.decoder, &mut self.connection).inspect_err(|_| self.broken = true)?;
-        let at = self.connection.consume(length);
-        let bytes = self.connection.bytes(at, at + length);
+        let place = self.place_of_reply()?;
+        let bytes = self.connection.bytes(place.start, place.end);
         let Some(reply) = wire::Reply::of_whole(self.protocol, bytes) else {
             self.broken = true;
             return Err(malformed(&self.connection, bytes, a_reply(self.protocol)));
@@ -137,6 +139,32 @@ impl Client {
                 Err(malformed(&self.connection, bytes, expected))
             }
         }
+    }
+
+    /// Receives the same and hands its bytes to `hear`, for a dialect of its own whose replies are as long as this
+    /// protocol's. Where `hear` cannot make anything of it, it says what it expected.
+    pub(super) fn receive_as<R>(
+        &mut self,
+        hear: impl FnOnce(wire::Reply<'_>) -> Result<R, &'static str>,
+    ) -> Result<R, ClientError> {
+        let place = self.place_of_reply()?;
+        let bytes = self.connection.bytes(place.start, place.end);
+        let reply = wire::Reply::of_whole(self.protocol, bytes).ok_or(a_reply(self.protocol));
+        reply.and_then(hear).map_err(|expected| {
+            self.broken = true;
+            malformed(&self.connection, bytes, expected)
+        })
+    }
+
+    /// Waits for the next reply and says where it is.
+    fn place_of_reply(&mut self) -> Result<Range<usize>, ClientError> {
+        if self.broken {
+            return Err(ClientError::Closed { to: self.to().to_owned() });
+        }
+        let length =
+            whole(&mut self.decoder, &mut self.connection).inspect_err(|_| self.broken = true)?;
+        let at = self.connection.consume(length);
+        Ok(at..at + length)
     }
 
     /// The value of a key, `None` where there is none.
@@ -334,7 +362,7 @@ pub fn check_key(protocol: Protocol, key: &[u8]) -> Result<(), ClientError> {
     Err(ClientError::Key { key: printable(key), why })
 }
 
-fn printable(bytes: &[u8]) -> String {
+pub(super) fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
 }

@@ -9,6 +9,7 @@
 pub mod adjacent;
 mod effects;
 pub mod total_order;
+pub mod two_phase;
 
 use std::time::Duration;
 

@@ -64,8 +64,10 @@ pub(super) fn per_second(count: u64, elapsed: Duration) -> f64 {
 pub struct Floors {
     /// An echo over loopback: same clients, pipeline and bytes.
     pub echo: Vec<Round>,
-    /// The bare chain client → R0 → {R1, R2} → R0 → client.
+    /// The bare chain client → R0 → {R1, R2} → R0 → client, or the one of two rounds.
     pub chain: Vec<Round>,
+    /// Whether the chain is client → C → {P1, P2, P3} → C → {P1, P2, P3} → C → client.
+    pub two_rounds: bool,
 }
 
 /// The result of alternating writes and reads.

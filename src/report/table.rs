@@ -181,9 +181,13 @@ pub fn floor_table(report: &Report, style: Style) -> String {
 }
 
 fn floor_note(floors: &Floors, style: Style) -> String {
+    let chain = match floors.two_rounds {
+        true => "client-C-{P1,P2,P3}-C-{P1,P2,P3}-C-client",
+        false => "client-R0-{R1,R2}-R0-client",
+    };
     let note = format!(
         "{} rounds each of echo, chain and work in turn; echo: client-server-client, \
-         chain: client-R0-{{R1,R2}}-R0-client, same clients, pipeline and bytes\n",
+         chain: {chain}, same clients, pipeline and bytes\n",
         floors.echo.len()
     );
     style.dim(&note)

@@ -56,7 +56,7 @@ enum LinkError {
         mode: String,
         me: ReplicaId,
         ours: u16,
-        our_mode: &'static str,
+        our_mode: String,
     },
     #[error("sent {0}")]
     Frame(#[from] FrameError),
@@ -66,35 +66,66 @@ enum LinkError {
 
 /// The body of the broadcast-port thread.
 pub(super) fn listen(replica: &Arc<Replica>, listener: &TcpListener) {
-    let greeting = Arc::new(AtomicUsize::new(0));
-    let said = Arc::new(Said::default());
+    let door = Arc::new(Door::new(replica));
     accept_loop(&**replica, listener, "broadcast port", |stream| {
-        if greeting.load(Ordering::Relaxed) >= MAX_GREETING {
+        door.admit(stream, &[]);
+    });
+}
+
+/// Where connections come in that should be peers.
+pub(super) struct Door {
+    replica: Arc<Replica>,
+    /// How many have not greeted yet.
+    greeting: AtomicUsize,
+    said: Said,
+}
+
+impl Door {
+    pub(super) fn new(replica: &Arc<Replica>) -> Self {
+        let replica = Arc::clone(replica);
+        Self { replica, greeting: AtomicUsize::new(0), said: Said::default() }
+    }
+
+    /// Gives a connection a thread that greets it, and serves the peer if it is one. Where clients come to the
+    /// same port, `to_stranger` is what one is told that is no peer; it is no news then.
+    pub(super) fn admit(self: &Arc<Self>, stream: TcpStream, to_stranger: &'static [u8]) {
+        // Only the one thread that accepts counts up, or a few sessions that are one too many for a moment.
+        if self.greeting.load(Ordering::Relaxed) >= MAX_GREETING {
             return;
         }
-        greeting.fetch_add(1, Ordering::Relaxed);
-        let count = Arc::clone(&greeting);
-        let said = Arc::clone(&said);
-        let replica = Arc::clone(replica);
-        let name = format!("r{}-link-in", replica.id);
+        self.greeting.fetch_add(1, Ordering::Relaxed);
+        let door = Arc::clone(self);
+        let name = format!("r{}-link-in", self.replica.id);
         let spawned = thread::Builder::new().name(name).spawn(move || {
-            let from = stream.peer_addr();
-            let greeted = accept_peer(&replica, &stream);
-            count.fetch_sub(1, Ordering::Relaxed);
-            let result = greeted.and_then(|peer| run_link(&replica, peer, stream));
-            if let Err(error) = result
-                && !replica.stopping()
-                && said.is_new(&error)
-            {
-                let from = from.map_or_else(|_| "unknown address".to_owned(), |a| a.to_string());
-                report(&replica, &format!("peer connection from {from}"), &error);
-            }
+            door.serve(stream, to_stranger);
         });
         if let Err(error) = spawned {
-            greeting.fetch_sub(1, Ordering::Relaxed);
+            self.greeting.fetch_sub(1, Ordering::Relaxed);
             warn!("cannot start a thread for a peer: {error}");
         }
-    });
+    }
+
+    fn serve(&self, stream: TcpStream, to_stranger: &[u8]) {
+        let replica = &self.replica;
+        let from = stream.peer_addr();
+        let greeted = accept_peer(replica, &stream);
+        let is_client = matches!(greeted, Err(LinkError::NotAPeer)) && !to_stranger.is_empty();
+        if is_client {
+            // A new socket's buffer has room for it; if it has not, the client learns from the close.
+            let _ = stream.set_write_timeout(Some(GLANCE));
+            let _ = (&stream).write_all(to_stranger);
+        }
+        self.greeting.fetch_sub(1, Ordering::Relaxed);
+        let result = greeted.and_then(|peer| run_link(replica, peer, stream));
+        if let Err(error) = result
+            && !is_client
+            && !replica.stopping()
+            && self.said.is_new(&error)
+        {
+            let from = from.map_or_else(|_| "unknown address".to_owned(), |a| a.to_string());
+            report(replica, &format!("peer connection from {from}"), &error);
+        }
+    }
 }
 
 /// What has been said lately about replicas of other clusters: they come back many times a second, and
@@ -132,7 +163,7 @@ fn greeting_to(replica: &Replica, to: ReplicaId) -> Vec<u8> {
         from: replica.id,
         to,
         replicas: replica.settings.replicas,
-        mode: replica.settings.mode.name.to_owned(),
+        mode: replica.settings.greeting(),
     };
     Frame::Greeting(greeting).encode(&mut bytes);
     bytes
@@ -197,11 +228,12 @@ fn read_greeting(replica: &Replica, mut stream: &TcpStream) -> Result<ReplicaId,
 
 fn check_greeting(replica: &Replica, greeting: Greeting) -> Result<ReplicaId, LinkError> {
     let settings = &replica.settings;
+    let our_mode = settings.greeting();
     let right = greeting.to == replica.id
         && greeting.from != replica.id
         && greeting.from.0 < settings.replicas
         && greeting.replicas == settings.replicas
-        && greeting.mode == settings.mode.name;
+        && greeting.mode == our_mode;
     if right {
         return Ok(greeting.from);
     }
@@ -212,7 +244,7 @@ fn check_greeting(replica: &Replica, greeting: Greeting) -> Result<ReplicaId, Li
         mode: greeting.mode,
         me: replica.id,
         ours: settings.replicas,
-        our_mode: settings.mode.name,
+        our_mode,
     })
 }
 

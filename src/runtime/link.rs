@@ -19,6 +19,9 @@ use super::sync::lock;
 /// out of the protocol's own state when it is back.
 const QUEUE_BOUND: usize = 256 * 1024 * 1024;
 
+/// How much is written at once where writing waits.
+const PIECE: usize = 1 << 20;
+
 /// `MSG_DONTWAIT` | `MSG_NOSIGNAL` where they have Linux's values.
 #[cfg(target_os = "linux")]
 const DONT_WAIT: i32 = 0x40 | 0x4000;
@@ -44,8 +47,10 @@ struct Sending {
 }
 
 /// The sending half of the link to one peer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Link {
+    /// The most bytes that wait.
+    bound: usize,
     queue: Mutex<Queue>,
     sending: Mutex<Sending>,
     /// The peer takes no more; the writer thread waits for it.
@@ -57,13 +62,37 @@ pub(super) struct Link {
     heard_at: AtomicU64,
 }
 
-enum Sent {
+/// How far sending without waiting came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// To the end.
     All,
+    /// The other side takes no more now.
     Blocked,
+    /// The connection is lost.
     Lost,
 }
 
+impl Default for Link {
+    fn default() -> Self {
+        Self::with_bound(QUEUE_BOUND)
+    }
+}
+
 impl Link {
+    /// A link for which at most so many bytes wait.
+    pub(super) fn with_bound(bound: usize) -> Self {
+        Self {
+            bound,
+            queue: Mutex::default(),
+            sending: Mutex::default(),
+            blocked: AtomicBool::new(false),
+            wake_writer: Condvar::new(),
+            unanswered: AtomicBool::new(false),
+            heard_at: AtomicU64::new(0),
+        }
+    }
+
     /// Puts a new connection in the place of the one before. Gives the number of the session.
     pub(super) fn attach(&self, stream: Arc<TcpStream>) -> u64 {
         let mut queue = lock(&self.queue);
@@ -121,7 +150,7 @@ impl Link {
         }
         if queue.frames.is_empty() {
             std::mem::swap(&mut queue.frames, frames);
-        } else if queue.frames.len() + frames.len() > QUEUE_BOUND {
+        } else if queue.frames.len() + frames.len() > self.bound {
             frames.clear();
             Self::drop_stream(&mut queue);
             return false;
@@ -222,7 +251,9 @@ impl Link {
     }
 
     /// The body of the link's writer thread: waits where [`Link::flush`] must not.
-    pub(super) fn write_blocked(&self) {
+    /// `taken` is told whenever the peer has taken more: it lives, although a long frame may keep it from
+    /// saying so.
+    pub(super) fn write_blocked(&self, taken: impl Fn()) {
         loop {
             let mut queue = lock(&self.queue);
             while !queue.closed && !self.blocked.load(Ordering::Acquire) {
@@ -237,7 +268,7 @@ impl Link {
             drop(queue);
             let mut sending = lock(&self.sending);
             while let Some((stream, session)) = self.take(&mut sending) {
-                if write_fully(&stream, &mut sending).is_err() {
+                if write_fully(&stream, &mut sending, &taken).is_err() {
                     self.detach(session);
                 }
             }
@@ -248,29 +279,38 @@ impl Link {
     }
 }
 
-fn send_now(stream: &TcpStream, sending: &mut Sending) -> Sent {
-    let socket = socket2::SockRef::from(stream);
+fn write_fully(mut stream: &TcpStream, sending: &mut Sending, taken: &impl Fn()) -> io::Result<()> {
+    use io::Write;
     while sending.sent < sending.bytes.len() {
-        match socket.send_with_flags(&sending.bytes[sending.sent..], DONT_WAIT) {
+        let end = sending.bytes.len().min(sending.sent + PIECE);
+        match stream.write(&sending.bytes[sending.sent..end]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                sending.sent += n;
+                taken();
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn send_now(stream: &TcpStream, sending: &mut Sending) -> Sent {
+    send_without_waiting(stream, &sending.bytes, &mut sending.sent)
+}
+
+/// Sends `bytes` from `sent` on, as far as the other side takes them now.
+pub(super) fn send_without_waiting(stream: &TcpStream, bytes: &[u8], sent: &mut usize) -> Sent {
+    let socket = socket2::SockRef::from(stream);
+    while *sent < bytes.len() {
+        match socket.send_with_flags(&bytes[*sent..], DONT_WAIT) {
             Ok(0) => return Sent::Lost,
-            Ok(n) => sending.sent += n,
+            Ok(n) => *sent += n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::Blocked,
             Err(_) => return Sent::Lost,
         }
     }
     Sent::All
-}
-
-fn write_fully(mut stream: &TcpStream, sending: &mut Sending) -> io::Result<()> {
-    use io::Write;
-    while sending.sent < sending.bytes.len() {
-        match stream.write(&sending.bytes[sending.sent..]) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => sending.sent += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

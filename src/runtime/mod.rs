@@ -20,6 +20,7 @@ mod sessions;
 mod slot;
 mod stats;
 mod sync;
+pub mod two_phase;
 
 use std::fmt;
 use std::io;
@@ -38,8 +39,9 @@ use crate::base::{Limits, Op, Outcome, ReplicaId, StoreRule, Value};
 use crate::node::Node;
 use crate::protocol::{Backlog, Mode, Recovered, Setup};
 use crate::storage::StorageError;
-use crate::wire::Failure;
 use crate::wire::peer::Message;
+use crate::wire::{Failure, Tongue};
+use broadcast_port::Door;
 use ports::Owner;
 use replica::{Clock, Replica};
 use slot::Slot;
@@ -109,6 +111,10 @@ pub struct Settings {
     pub broadcast_addresses: Vec<String>,
     /// What clients ask and are told is recorded here.
     pub history: Option<Recorder>,
+    /// What the client ports speak. With [`Tongue::Simple`] a replica may have one port for clients and peers.
+    pub tongue: Tongue,
+    /// What replicas must have in common besides the mode; they tell each other when they meet. At most 40 bytes.
+    pub cluster: String,
 }
 
 /// A random number, not 0.
@@ -133,7 +139,25 @@ impl Settings {
             hash_seed: fresh_number(),
             broadcast_addresses: Vec::new(),
             history: None,
+            tongue: Tongue::default(),
+            cluster: String::new(),
         }
+    }
+
+    /// What the replicas that belong together all say when they meet.
+    fn greeting(&self) -> String {
+        match &*self.cluster {
+            "" => self.mode.name.to_owned(),
+            cluster => format!("{} {cluster}", self.mode.name),
+        }
+    }
+
+    /// Whether clients and peers come to the same port of this place, told apart by their first bytes.
+    fn shares_port(&self, place: &Place) -> bool {
+        // What begins like the preface may be a command of memcached.
+        self.tongue == Tongue::Simple
+            && place.client_port == place.broadcast_port
+            && place.client_port != 0
     }
 }
 
@@ -155,7 +179,7 @@ pub struct Place {
     pub host: String,
     /// The client port; 0 lets the system choose.
     pub client_port: u16,
-    /// The broadcast port; 0 lets the system choose.
+    /// The broadcast port; 0 lets the system choose. With [`Tongue::Simple`] it may be the client port.
     pub broadcast_port: u16,
     /// The folder of its `storage.txt`.
     pub folder: PathBuf,
@@ -246,9 +270,14 @@ impl Host {
         let mut ports = Vec::new();
         for place in places {
             let clients = listen(place, "client port", place.client_port)?;
-            let broadcast = listen(place, "broadcast port", place.broadcast_port)?;
+            let broadcast = if settings.shares_port(place) {
+                None
+            } else {
+                Some(listen(place, "broadcast port", place.broadcast_port)?)
+            };
             // Port 0 is a port of the system's choice: the others have to be told.
-            let address = broadcast.local_addr().map_err(StartError::Thread)?;
+            let address = broadcast.as_ref().unwrap_or(&clients).local_addr();
+            let address = address.map_err(StartError::Thread)?;
             settings.broadcast_addresses[place.id.index()] = address.to_string();
             ports.push((clients, broadcast));
         }
@@ -423,23 +452,31 @@ impl Running {
     fn start(
         replica: Arc<Replica>,
         clients: TcpListener,
-        broadcast: TcpListener,
+        broadcast: Option<TcpListener>,
         folder: &Path,
     ) -> Result<Self, StartError> {
+        let peers_at = broadcast.as_ref().unwrap_or(&clients);
         let mut running = Self {
             clients: clients.local_addr().map_err(StartError::Thread)?,
-            broadcast: broadcast.local_addr().map_err(StartError::Thread)?,
+            broadcast: peers_at.local_addr().map_err(StartError::Thread)?,
             storage: folder.join("storage.txt"),
             threads: Vec::new(),
             replica: Arc::clone(&replica),
         };
-        running.spawn("broadcast-port", move |r| broadcast_port::listen(r, &broadcast))?;
-        running.spawn("client-port", move |r| client_port::listen(r, &clients))?;
+        match broadcast {
+            Some(port) => {
+                running.spawn("broadcast-port", move |r| broadcast_port::listen(r, &port))?;
+                running.spawn("client-port", move |r| client_port::listen(r, &clients, None))?;
+            }
+            None => running.spawn("port", move |r| {
+                client_port::listen(r, &clients, Some(&Arc::new(Door::new(r))));
+            })?,
+        }
         running.spawn("disk", |r| r.run_disk())?;
         running.spawn("compaction", |r| r.run_compaction())?;
         running.spawn("timer", |r| r.run_timer())?;
         for peer in replica.peers() {
-            running.spawn("link-out", move |r| r.link(peer).write_blocked())?;
+            running.spawn("link-out", move |r| r.link(peer).write_blocked(|| ()))?;
             if peer < replica.id {
                 running.spawn("link-in", move |r| broadcast_port::keep_dialing(r, peer))?;
             }

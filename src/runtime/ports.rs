@@ -1,23 +1,31 @@
 //! What both ports share: listening, accepting until told to stop, and dialing.
 
-use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
 /// How long to leave a system alone that has no more sockets or memory.
 const BREATHER: Duration = Duration::from_millis(100);
 
+/// How long the last words to a client may take.
+const PARTING: Duration = Duration::from_millis(250);
+
 /// The connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
 
 /// Listens on an address, so that it can be used again right after a restart.
 pub(super) fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
-    let address = (host, port)
+    bind_to((host, port))
+}
+
+/// Listens on an address of any form, such as `HOST:PORT`.
+pub(super) fn bind_to(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    let address = address
         .to_socket_addrs()?
         .next()
-        .ok_or_else(|| io::Error::new(ErrorKind::NotFound, format!("{host} has no address")))?;
+        .ok_or_else(|| io::Error::new(ErrorKind::NotFound, "the host has no address"))?;
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -33,15 +41,42 @@ pub(super) fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
 pub(super) fn connect(address: &str, timeout: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::new(ErrorKind::NotFound, format!("{address} has no address"));
     for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, timeout) {
-            Ok(stream) if stream.local_addr()? == address => {
-                last = ErrorKind::ConnectionRefused.into();
-            }
+        match connect_to(address, timeout) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+fn connect_to(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, timeout)?;
+    match stream.local_addr()? == address {
+        true => Err(ErrorKind::ConnectionRefused.into()),
+        false => Ok(stream),
+    }
+}
+
+/// Whether the system that has this address says that nobody listens there: whoever did has ended. No
+/// answer says nothing.
+pub(super) fn is_refused(address: &str, timeout: Duration) -> bool {
+    let refused = |error: io::Error| error.kind() == ErrorKind::ConnectionRefused;
+    let Ok(addresses) = address.to_socket_addrs() else { return false };
+    let mut all = addresses.map(|one| connect_to(one, timeout).is_err_and(refused)).peekable();
+    all.peek().is_some() && all.all(|refused| refused)
+}
+
+/// Tells the other side something last and parts from it, so that the words arrive: closing a connection on
+/// which unread bytes lie would have the system discard them on the way.
+pub(super) fn part(mut stream: &TcpStream, last_words: &[u8]) {
+    let deadline = Instant::now() + PARTING;
+    let _ = stream.set_write_timeout(Some(PARTING));
+    let _ = stream.set_read_timeout(Some(PARTING));
+    if stream.write_all(last_words).is_ok() && stream.shutdown(Shutdown::Write).is_ok() {
+        let mut unread = [0; 4096];
+        while Instant::now() < deadline && matches!(stream.read(&mut unread), Ok(1..)) {}
+    }
+    let _ = stream.shutdown(Shutdown::Both);
 }
 
 /// Whose port it is.

@@ -18,7 +18,7 @@ use super::replica::Replica;
 use super::slot::Slot;
 use super::stats;
 use crate::base::{Op, Outcome, Read};
-use crate::wire::{Call, Decoder, Failure, Form, Found, Request, Step, max_request};
+use crate::wire::{Call, Decoder, Failure, Form, Found, Request, Step, max_request, simple_resp};
 
 /// The buffer that every session has; what needs more is taken from the budget.
 const SMALL: usize = 4 * 1024;
@@ -113,6 +113,7 @@ impl<'a> Session<'a> {
             let grown = if size > LARGE { size - buffer.len() } else { 0 };
             if grown > 0 && !self.replica.budget.take(grown) {
                 let reply: &[u8] = match &self.decoder {
+                    Some(Decoder::Simple(_)) => simple_resp::ERROR,
                     Some(Decoder::Resp(_)) => b"-ERR out of memory for large requests\r\n",
                     _ => b"SERVER_ERROR out of memory storing object\r\n",
                 };
@@ -133,8 +134,8 @@ impl<'a> Session<'a> {
     /// Takes all whole requests off the front of the buffer; gives how many bytes they were.
     fn take_requests(&mut self, buffer: &[u8]) -> io::Result<(usize, Next)> {
         let Some(&first) = buffer.first() else { return Ok((0, Next::GoOn)) };
-        let mut decoder =
-            self.decoder.take().unwrap_or_else(|| Decoder::of_first_byte(first, self.id));
+        let tongue = self.replica.settings.tongue;
+        let mut decoder = self.decoder.take().unwrap_or_else(|| tongue.decoder(first, self.id));
         let limits = self.replica.settings.limits;
         let now = self.replica.clock.now().unix_ms;
         let mut used = 0;
@@ -322,7 +323,7 @@ fn answer(
                 let found = found.map(|f| Found { data: f.data, flags: f.flags, unique: f.unique });
                 form.value(out, key, found);
                 // In all forms the value stands last, but for its line end.
-                let end = out.len().saturating_sub(2);
+                let end = out.len().saturating_sub(form.behind_value());
                 note(found.map(|found| end.saturating_sub(found.data.len())..end));
                 if !has_room(out) {
                     return None;

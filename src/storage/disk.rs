@@ -1,4 +1,4 @@
-//! The one file a store lives in, as a trait, and the real one: `DIR/storage.txt`.
+//! The one file a store lives in, as a trait, and the real one: `DIR/storage.txt`, or another name.
 //!
 //! What the trait promises, and what everything above relies on:
 //! - an append either happens, or returns an error and leaves the length where it was;
@@ -118,10 +118,11 @@ impl RealFile {
     }
 }
 
-/// `DIR/storage.txt`, held by this process alone.
+/// `DIR/NAME`, held by this process alone.
 #[derive(Debug)]
 pub struct RealDisk {
     folder: PathBuf,
+    name: &'static str,
     path: String,
     file: RealFile,
     /// Tells the replacement begun last from older ones.
@@ -131,23 +132,28 @@ pub struct RealDisk {
 }
 
 impl RealDisk {
-    /// Opens the file in `folder`, creating both where they are missing. The folder is locked until this
-    /// value is dropped; a second process gets [`StorageError::InUse`].
+    /// Opens `storage.txt` in `folder`; see [`RealDisk::open_file`].
     pub fn open(folder: &Path) -> Result<Self, StorageError> {
+        Self::open_file(folder, "storage.txt")
+    }
+
+    /// Opens a file in `folder`, creating both where they are missing. The folder is locked until this
+    /// value is dropped; a second process gets [`StorageError::InUse`].
+    pub fn open_file(folder: &Path, name: &'static str) -> Result<Self, StorageError> {
         let shown = folder.display().to_string();
         fs::create_dir_all(folder).map_err(StorageError::io("create the folder", &shown))?;
         let lock = lock(&folder.join("lock"))?;
-        let file_path = folder.join("storage.txt");
+        let file_path = folder.join(name);
         let path = file_path.display().to_string();
         // Left behind by a process that ended during a compaction; it was never the file.
-        remove_if_there(&replacement_path(folder))
+        remove_if_there(&replacement_path(folder, name))
             .map_err(StorageError::io("remove the unfinished replacement of", &path))?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let file = options.open(&file_path).map_err(StorageError::io("open", &path))?;
         sync_folder(folder).map_err(StorageError::io("sync the folder of", &path))?;
         let file = RealFile::new(file).map_err(StorageError::io("use", &path))?;
-        Ok(Self { folder: folder.to_owned(), path, file, replacements: 0, _lock: lock })
+        Ok(Self { folder: folder.to_owned(), name, path, file, replacements: 0, _lock: lock })
     }
 }
 
@@ -164,8 +170,8 @@ pub(super) fn lock(path: &Path) -> Result<File, StorageError> {
     }
 }
 
-fn replacement_path(folder: &Path) -> PathBuf {
-    folder.join("storage.txt.new")
+fn replacement_path(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.new"))
 }
 
 pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
@@ -206,10 +212,10 @@ impl Disk for RealDisk {
 
     fn begin_replacement(&mut self) -> io::Result<RealReplacement> {
         // A new file, not the old one emptied: whoever still writes to that one does no harm.
-        remove_if_there(&replacement_path(&self.folder))?;
+        remove_if_there(&replacement_path(&self.folder, self.name))?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
-        let file = options.open(replacement_path(&self.folder))?;
+        let file = options.open(replacement_path(&self.folder, self.name))?;
         self.replacements += 1;
         Ok(RealReplacement { file, len: 0, number: self.replacements })
     }
@@ -219,7 +225,7 @@ impl Disk for RealDisk {
             return Err(io::Error::other("another replacement was begun since"));
         }
         replacement.file.sync_all()?;
-        fs::rename(replacement_path(&self.folder), self.folder.join("storage.txt"))?;
+        fs::rename(replacement_path(&self.folder, self.name), self.folder.join(self.name))?;
         self.file =
             RealFile { file: Arc::new(replacement.file), len: replacement.len, dirty_tail: false };
         sync_folder(&self.folder)
@@ -241,7 +247,7 @@ impl Handle for Arc<File> {
     }
 }
 
-/// `DIR/storage.txt.new`.
+/// `DIR/NAME.new`.
 #[derive(Debug)]
 pub struct RealReplacement {
     file: File,

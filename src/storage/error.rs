@@ -34,6 +34,15 @@ pub enum Damage {
         /// Our own timestamp.
         own: String,
     },
+    /// There are fewer or more columns than a record of this kind has.
+    #[error("expected the columns of a known kind of record")]
+    Kind,
+    /// A record says that more had been synced before it than there is.
+    #[error("the record says that it follows {back} bytes of its group, which are not there")]
+    Misplaced {
+        /// How far the group goes back.
+        back: u64,
+    },
     /// A note stands where it makes no sense.
     #[error("a {name} line is out of place")]
     OutOfPlace {
@@ -74,6 +83,19 @@ pub enum StorageError {
     NotStorage {
         /// The file.
         path: String,
+        /// Its first bytes, escaped.
+        found: String,
+    },
+    /// The file is no log of a participant.
+    #[error(
+        "{path} is not a log of this version: expected a first line that starts with `{expected}`, found \
+         `{found}`; move the file away to start with an empty log"
+    )]
+    NotLog {
+        /// The file.
+        path: String,
+        /// What every log begins with.
+        expected: &'static str,
         /// Its first bytes, escaped.
         found: String,
     },

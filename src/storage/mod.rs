@@ -16,6 +16,7 @@
 //! compact    drops the garbage beside running appends
 //! disk       the Disk trait and the real disk; mem_disk: one in memory that crashes on demand
 //! hash_table another store: a table with a log and a checkpoint, for the cluster lab
+//! two_phase_log  what a participant of the two-phase commit lab has promised and done
 //! ```
 //!
 //! A write's way: [`Store::execute`] changes the table and appends its records to a buffer, under the
@@ -40,6 +41,7 @@ pub mod record;
 pub mod replay;
 pub mod session;
 pub mod table;
+pub mod two_phase_log;
 
 pub use compact::{Compacted, Compaction, Finish};
 pub use disk::{Disk, Handle, RealDisk, Replacement};

@@ -29,8 +29,16 @@ pub enum CodecError {
     /// Bytes are left behind the last field.
     #[error("{0} bytes too many behind the last field")]
     Trailing(usize),
+    /// More of something than a frame may hold.
+    #[error("expected at most {max} items, found {found}")]
+    Items {
+        /// The most.
+        max: usize,
+        /// How many are announced.
+        found: usize,
+    },
     /// A key that is too long.
-    #[error("expected a key of at most {max} bytes, found {found}", max = limits::MAX_KEY)]
+    #[error("expected a key of at most {max} bytes, found {found}", max = limits::LONGEST_KEY)]
     Key {
         /// Its length.
         found: usize,
@@ -92,6 +100,25 @@ impl<'a> Reader<'a> {
         self.take(n)
     }
 
+    /// The next byte as yes or no.
+    pub fn flag(&mut self) -> Result<bool, CodecError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            tag => Err(CodecError::Tag { what: "a flag of 0 or 1", tag }),
+        }
+    }
+
+    /// A count of things that take at least `least` bytes each: never more than there is room for.
+    pub fn count(&mut self, least: usize) -> Result<usize, CodecError> {
+        let n = self.u32()? as usize;
+        let expected = n.saturating_mul(least);
+        if expected > self.0.len() {
+            return Err(CodecError::Short { expected, found: self.0.len() });
+        }
+        Ok(n)
+    }
+
     /// All that is left.
     pub fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
@@ -104,7 +131,7 @@ impl<'a> Reader<'a> {
 
     fn key(&mut self) -> Result<Box<[u8]>, CodecError> {
         let key = self.bytes()?;
-        if key.len() > limits::MAX_KEY {
+        if key.len() > limits::LONGEST_KEY {
             return Err(CodecError::Key { found: key.len() });
         }
         Ok(key.into())

@@ -5,12 +5,16 @@
 //! request     what both client dialects share: the request, the form of its reply, failures
 //! memcached   the memcached text protocol, server side
 //! resp        RESP, the protocol of redis, server side
-//! decoder     either of the two, chosen by the first byte of a connection
+//! simple_resp the simplified RESP of the two-phase commit lab, server side
+//! decoder     one of them: what the port speaks, or what the first byte of a connection announced
 //! command     client side: commands out, in either dialect
 //! reply       client side: replies in, in either dialect
 //! lines       JSON Lines: the shard lab's messages, the cluster lab's requests
 //! number      numbers in ASCII
+//! http        client side: HTTP/1.1 responses
 //! peer        what replicas say to each other: a preface, then frames
+//! two_phase   what a coordinator and its participants say to each other
+//! frame       what all binary frames share
 //! codec       operations as bytes, for peer frames
 //! ```
 //!
@@ -22,6 +26,8 @@
 pub mod codec;
 pub mod command;
 pub mod decoder;
+mod frame;
+pub mod http;
 pub mod lines;
 pub mod memcached;
 pub mod number;
@@ -29,7 +35,9 @@ pub mod peer;
 pub mod reply;
 pub mod request;
 pub mod resp;
+pub mod simple_resp;
+pub mod two_phase;
 
-pub use decoder::Decoder;
+pub use decoder::{Decoder, Tongue};
 pub use reply::{Reply, ReplyDecoder, ReplyError, ReplyStep, Stats, Values};
 pub use request::{Call, Dialect, Failure, Form, Found, Request, RespVersion, Step, max_request};

@@ -1,17 +1,15 @@
 //! What replicas say to each other: a preface, then frames.
 //!
 //! ```text
-//! connection = PREFACE greeting frame*
-//! frame      = length:u32 kind:u8 body          (length counts kind and body; little endian)
+//! connection = PREFACE greeting frame*           (frames as in `frame`)
 //! ```
 //!
 //! TCP keeps order and integrity; what can go wrong is that something else speaks to the port. So the
-//! preface is a line of text that nothing else sends, a length beyond [`MAX_FRAME`] is refused before
-//! a byte of it is stored, and every body must be used up to its last byte.
-
-use thiserror::Error;
+//! preface is a line of text that nothing else sends, and a frame is at most [`MAX_FRAME`] long.
 
 use super::codec::{self, CodecError, Reader, put_bytes};
+pub use super::frame::FrameError;
+use super::frame::{framed, unframed};
 use crate::base::{Op, ReplicaId, Timestamp};
 
 /// The first bytes on a connection between replicas, in both directions.
@@ -171,20 +169,6 @@ pub enum Frame {
     Heartbeat,
 }
 
-/// Why a peer is cut off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum FrameError {
-    /// The announced length is out of bounds.
-    #[error("a frame of {0} bytes (expected 1 to {MAX_FRAME})")]
-    Length(usize),
-    /// A kind that no frame has.
-    #[error("a frame of unknown kind {0}")]
-    Kind(u8),
-    /// A body that does not decode.
-    #[error("a damaged frame: {0}")]
-    Body(#[from] CodecError),
-}
-
 const KIND_GREETING: u8 = 1;
 const KIND_HELLO: u8 = 2;
 const KIND_WRITE: u8 = 3;
@@ -194,14 +178,6 @@ const KIND_SYNCED: u8 = 6;
 const KIND_FETCH: u8 = 7;
 const KIND_CHUNK: u8 = 8;
 const KIND_HEARTBEAT: u8 = 9;
-
-fn framed(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    out.extend_from_slice(&[0, 0, 0, 0, kind]);
-    body(out);
-    let length = (out.len() - start - 4) as u32;
-    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
-}
 
 /// Appends a frame with a message, without taking the message.
 pub fn put_write(out: &mut Vec<u8>, message: &Message) {
@@ -226,21 +202,13 @@ fn take_place(r: &mut Reader<'_>) -> Result<StreamPlace, CodecError> {
     Ok(StreamPlace { incarnation: r.u64()?, time: r.u64()? })
 }
 
-fn take_flag(r: &mut Reader<'_>) -> Result<bool, CodecError> {
-    match r.u8()? {
-        0 => Ok(false),
-        1 => Ok(true),
-        tag => Err(CodecError::Tag { what: "a flag of 0 or 1", tag }),
-    }
-}
-
 fn take_message(r: &mut Reader<'_>) -> Result<Message, CodecError> {
     Ok(Message {
         ts: take_ts(r)?,
         incarnation: r.u64()?,
         prev: take_place(r)?,
         at: r.u64()?,
-        prompt: take_flag(r)?,
+        prompt: r.flag()?,
         op: codec::take_op(r)?,
     })
 }
@@ -294,13 +262,10 @@ impl Frame {
     /// # Errors
     /// When the bytes can not become a frame whatever follows.
     pub fn decode(bytes: &[u8]) -> Result<Option<(Frame, usize)>, FrameError> {
-        let Some((head, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
-        let length = u32::from_le_bytes(*head) as usize;
-        if length == 0 || length > MAX_FRAME {
-            return Err(FrameError::Length(length));
+        match unframed(bytes, MAX_FRAME)? {
+            Some((body, length)) => Ok(Some((Self::decode_body(body)?, length))),
+            None => Ok(None),
         }
-        let Some(body) = rest.get(..length) else { return Ok(None) };
-        Ok(Some((Self::decode_body(body)?, 4 + length)))
     }
 
     fn decode_body(body: &[u8]) -> Result<Frame, FrameError> {
@@ -332,9 +297,9 @@ impl Frame {
             KIND_CHUNK => Frame::Chunk(Chunk {
                 generation: r.u64()?,
                 next: r.u64()?,
-                first: take_flag(&mut r)?,
-                full: take_flag(&mut r)?,
-                end: take_flag(&mut r)?,
+                first: r.flag()?,
+                full: r.flag()?,
+                end: r.flag()?,
                 lines: r.rest().to_vec(),
             }),
             KIND_HEARTBEAT => Frame::Heartbeat,

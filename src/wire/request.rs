@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
-use super::number;
+use super::{number, simple_resp};
 use crate::base::limits::MAX_LINE;
 use crate::base::{Expiry, Limits, Op, Outcome, Read};
 
@@ -220,21 +220,26 @@ pub enum Form {
     Array(RespVersion),
     /// RESP `INFO`: one bulk string of `name:value` lines.
     Info,
+    /// Simplified RESP, whatever was asked: see [`simple_resp`].
+    Simple,
 }
 
 const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache\r\n";
 const NOT_NUMERIC: &[u8] = b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\n";
 
 impl Form {
-    /// The dialect it belongs to.
+    /// The dialect it belongs to, or to a part of which.
     pub fn dialect(self) -> Dialect {
         match self {
             Form::Silent | Form::Word | Form::Done | Form::Values { .. } | Form::Stats => {
                 Dialect::Memcached
             }
-            Form::Status(_) | Form::Integer | Form::Bulk(_) | Form::Array(_) | Form::Info => {
-                Dialect::Resp
-            }
+            Form::Status(_)
+            | Form::Integer
+            | Form::Bulk(_)
+            | Form::Array(_)
+            | Form::Info
+            | Form::Simple => Dialect::Resp,
         }
     }
 
@@ -248,6 +253,11 @@ impl Form {
                 status(out, outcome, version);
             }
             Form::Integer | Form::Info => integer(out, outcome),
+            Form::Simple => match outcome {
+                Outcome::Stored => simple_resp::put_ok(out),
+                Outcome::Deleted(count) => simple_resp::put_count(out, *count),
+                _ => out.extend_from_slice(simple_resp::ERROR),
+            },
         }
     }
 
@@ -278,12 +288,18 @@ impl Form {
                 out.extend_from_slice(b"\r\n");
             }
             (Form::Values { .. }, None) | (Form::Silent, _) => {}
+            (Form::Simple, found) => simple_resp::put_value(out, found.map(|found| found.data)),
             (_, Some(found)) => bulk(out, found.data),
             (Form::Bulk(version) | Form::Array(version) | Form::Status(version), None) => {
                 out.extend_from_slice(version.null());
             }
             (_, None) => out.extend_from_slice(RespVersion::Two.null()),
         }
+    }
+
+    /// How many bytes follow the value in what [`Form::value`] appends.
+    pub fn behind_value(self) -> usize {
+        if self == Form::Simple { 0 } else { 2 }
     }
 
     /// Ends the answer to a read.
@@ -350,8 +366,10 @@ impl Form {
     /// That the request has no outcome, and why. Nothing for `noreply`, as for every other reply: a client
     /// that does not read would take the line for the answer to its next command.
     pub fn failure(self, out: &mut Vec<u8>, failure: &Failure) {
-        if self == Form::Silent {
-            return;
+        match self {
+            Form::Silent => return,
+            Form::Simple => return out.extend_from_slice(simple_resp::ERROR),
+            _ => {}
         }
         match (self.dialect(), failure) {
             (dialect, Failure::OutcomeUnknown) => {

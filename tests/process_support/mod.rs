@@ -1,4 +1,4 @@
-//! Real `servers` processes for tests: started on free ports with a folder of their own, watched through
+//! Real `servers` processes (and `kvstore2pcsystem` ones) for tests: started on free ports with a folder of their own, watched through
 //! their output, and killed when they are dropped.
 //!
 //! Nothing here sleeps to be in time: [`eventually`] asks again until a deadline.
@@ -73,18 +73,27 @@ pub fn servers(arguments: &[&str]) -> Command {
     command
 }
 
+/// `kvstore2pcsystem` with these arguments, as [`servers`].
+pub fn kvstore(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kvstore2pcsystem"));
+    command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
 /// Runs `servers` where it is expected to refuse: it must end by itself.
 pub fn refused(arguments: &[&str]) -> Output {
-    let mut child = servers(arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("servers starts");
+    ends(&mut servers(arguments))
+}
+
+/// Runs a program that must end by itself.
+pub fn ends(program: &mut Command) -> Output {
+    let mut child =
+        program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
     let deadline = Instant::now() + LONG;
     while child.try_wait().expect("a child").is_none() {
         if Instant::now() > deadline {
             let _ = child.kill();
-            panic!("servers {arguments:?} was expected to refuse, and runs");
+            panic!("{program:?} was expected to end, and runs");
         }
         thread::sleep(Duration::from_millis(2));
     }
@@ -109,7 +118,12 @@ impl Server {
 
     /// Starts it and waits until it is ready; gives what it said where it ends instead.
     pub fn try_start(arguments: &[&str]) -> Result<Server, String> {
-        let mut server = Self::spawn(arguments);
+        Self::try_start_program(&mut servers(arguments))
+    }
+
+    /// The same with another program.
+    pub fn try_start_program(program: &mut Command) -> Result<Server, String> {
+        let mut server = Self::spawn_program(program);
         let deadline = Instant::now() + LONG;
         loop {
             if server.stdout().iter().any(|line| line == "ready") {
@@ -127,11 +141,16 @@ impl Server {
 
     /// Starts it and waits for nothing.
     pub fn spawn(arguments: &[&str]) -> Server {
-        let mut child = servers(arguments)
+        Self::spawn_program(&mut servers(arguments))
+    }
+
+    /// The same with another program.
+    pub fn spawn_program(program: &mut Command) -> Server {
+        let mut child = program
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("servers starts");
+            .expect("the program starts");
         let (stdout, stderr) = (Arc::default(), Arc::default());
         let out = child.stdout.take().expect("piped");
         let err = child.stderr.take().expect("piped");
@@ -223,7 +242,7 @@ impl Drop for Server {
         if thread::panicking() {
             let said = self.stderr();
             let last = &said[said.len().saturating_sub(40)..];
-            eprintln!("servers (process {}) said last:\n  {}", self.pid(), last.join("\n  "));
+            eprintln!("process {} said last:\n  {}", self.pid(), last.join("\n  "));
         }
     }
 }

@@ -6,7 +6,7 @@ mod shard;
 pub mod stop;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use anyhow::Context;
 use clap::Parser;
 
 use self::stop::StopSwitch;
-use super::{exit, usage};
+use super::{exit, log, usage};
 use crate::base::{Limits, limits};
 use crate::labs::replicas::{Lab, LabError, members_from, members_on};
 use crate::protocol::{self, Backlog, MODES, Mode};
@@ -109,7 +109,7 @@ pub fn servers(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(parsed) => parsed,
         Err(code) => return code,
     };
-    log_to_stderr();
+    log::to_stderr();
     match &parsed.other {
         Some(Other::Shard(args)) => return exit::finish("servers", shard::run(args)),
         Some(Other::Cluster(args)) => return exit::finish("servers", cluster::run(args)),
@@ -179,18 +179,6 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
         stop.set(move || drop(notify.send(Notice::Stop)));
     })?;
     Ok(())
-}
-
-fn log_to_stderr() {
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(colours)
-        .with_target(false)
-        .init();
 }
 
 fn is_key(key: &[u8]) -> bool {

@@ -186,7 +186,7 @@ fn run<'a>(
 fn once<'a>(a: &Arguments<'a, '_>, session: &mut Session, now: u64, limits: &Limits) -> Parsed<'a> {
     let number = |at| u64::try_from(integer(a.get(at))?).map_err(|_| Refusal::NotInteger);
     let (id, sequence) = (number(1)?, number(2)?);
-    match parse(&a.behind(3), session, now, limits) {
+    match parse(&a.tail(3), session, now, limits) {
         (Call::Write(Op::OpenSession | Op::Once { .. }), _) | (Call::Read(_), _) => {
             Err(Refusal::Text(fixed(b"-ERR LAB.ONCE takes a command that writes\r\n")))
         }
