@@ -11,6 +11,7 @@
 //! lines       JSON Lines: the shard lab's messages, the cluster lab's requests
 //! number      numbers in ASCII
 //! peer        what replicas say to each other: a preface, then frames
+//! raft        what the replicas of a Raft group say, inside of peer frames
 //! codec       operations as bytes, for peer frames
 //! ```
 //!
@@ -26,6 +27,7 @@ pub mod lines;
 pub mod memcached;
 pub mod number;
 pub mod peer;
+pub mod raft;
 pub mod reply;
 pub mod request;
 pub mod resp;

@@ -12,6 +12,7 @@
 use thiserror::Error;
 
 use super::codec::{self, CodecError, Reader, put_bytes};
+use super::raft::RaftFrame;
 use crate::base::{Op, ReplicaId, Timestamp};
 
 /// The first bytes on a connection between replicas, in both directions.
@@ -167,6 +168,8 @@ pub enum Frame {
     Fetch(Fetch),
     /// A part of `storage.txt`.
     Chunk(Chunk),
+    /// What the replicas of a Raft group say.
+    Raft(Box<RaftFrame>),
     /// Nothing to say, but alive.
     Heartbeat,
 }
@@ -194,6 +197,7 @@ const KIND_SYNCED: u8 = 6;
 const KIND_FETCH: u8 = 7;
 const KIND_CHUNK: u8 = 8;
 const KIND_HEARTBEAT: u8 = 9;
+const KIND_RAFT: u8 = 10;
 
 fn framed(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
@@ -208,7 +212,7 @@ pub fn put_write(out: &mut Vec<u8>, message: &Message) {
     framed(out, KIND_WRITE, |out| message.encode(out));
 }
 
-fn put_ts(out: &mut Vec<u8>, ts: Timestamp) {
+pub(super) fn put_ts(out: &mut Vec<u8>, ts: Timestamp) {
     out.extend_from_slice(&ts.time.to_le_bytes());
     out.extend_from_slice(&ts.replica.0.to_le_bytes());
 }
@@ -218,7 +222,7 @@ fn put_place(out: &mut Vec<u8>, place: StreamPlace) {
     out.extend_from_slice(&place.time.to_le_bytes());
 }
 
-fn take_ts(r: &mut Reader<'_>) -> Result<Timestamp, CodecError> {
+pub(super) fn take_ts(r: &mut Reader<'_>) -> Result<Timestamp, CodecError> {
     Ok(Timestamp { time: r.u64()?, replica: ReplicaId(r.u16()?) })
 }
 
@@ -226,7 +230,7 @@ fn take_place(r: &mut Reader<'_>) -> Result<StreamPlace, CodecError> {
     Ok(StreamPlace { incarnation: r.u64()?, time: r.u64()? })
 }
 
-fn take_flag(r: &mut Reader<'_>) -> Result<bool, CodecError> {
+pub(super) fn take_flag(r: &mut Reader<'_>) -> Result<bool, CodecError> {
     match r.u8()? {
         0 => Ok(false),
         1 => Ok(true),
@@ -285,6 +289,7 @@ impl Frame {
                 out.extend_from_slice(&[c.first.into(), c.full.into(), c.end.into()]);
                 out.extend_from_slice(&c.lines);
             }),
+            Frame::Raft(raft) => framed(out, KIND_RAFT, |out| raft.encode(out)),
             Frame::Heartbeat => framed(out, KIND_HEARTBEAT, |_| ()),
         }
     }
@@ -337,6 +342,7 @@ impl Frame {
                 end: take_flag(&mut r)?,
                 lines: r.rest().to_vec(),
             }),
+            KIND_RAFT => Frame::Raft(Box::new(RaftFrame::take(&mut r)?)),
             KIND_HEARTBEAT => Frame::Heartbeat,
             kind => return Err(FrameError::Kind(kind)),
         };
