@@ -2,7 +2,7 @@
 
 mod storage_support;
 
-use consistency_lab::base::{Op, ReplicaId, Timestamp};
+use consistency_lab::base::{KeptLog, Op, ReplicaId, Timestamp};
 use consistency_lab::storage::{
     Absorbed, Damage, Finish, Install, LogFile, MemDisk, Opened, StorageError, Store, open,
 };
@@ -49,7 +49,8 @@ fn ship(
             (Timestamp::new(1, ReplicaId(1)), b"old".as_slice()),
             (Timestamp::new(9999, ReplicaId(1)), b"new"),
         ];
-        let installed = install.finish(&mut to.log, 8, &pending)?;
+        let installed =
+            install.finish(&mut to.log, 8, &pending, (Timestamp::ZERO, &KeptLog::default()))?;
         to.store.install(installed);
     }
     write(&mut to.store, &mut to.log);
@@ -187,7 +188,9 @@ fn an_installation_takes_the_place_of_a_compaction_under_way() {
     let error = to.log.finish_compaction(compaction).expect_err("it was given up");
     assert!(matches!(error, StorageError::Replaced { .. }), "{error}");
     install.absorb(&file.bytes).expect("a whole file");
-    let installed = install.finish(&mut to.log, 1, &[]).expect("nothing is in its way");
+    let installed = install
+        .finish(&mut to.log, 1, &[], (Timestamp::ZERO, &KeptLog::default()))
+        .expect("nothing is in its way");
     to.store.install(installed);
     assert_eq!(contents(&to.store, 0), contents(&store, 0));
     let again = open(MemDisk::with_contents(disk.contents()), 0).expect("it opens");
@@ -210,7 +213,10 @@ fn an_installation_given_up_or_incomplete_changes_nothing() {
     let lines: Vec<&[u8]> = file.bytes.split_inclusive(|&byte| byte == b'\n').collect();
     let mut install = Install::begin(&mut to.log, 0).expect("it begins");
     install.absorb(&lines[..20].concat()).expect("so far so good");
-    let error = install.finish(&mut to.log, 1, &[]).expect_err("the base is missing").to_string();
+    let error = install
+        .finish(&mut to.log, 1, &[], (Timestamp::ZERO, &KeptLog::default()))
+        .expect_err("the base is missing")
+        .to_string();
     assert!(error.contains("without its #base line"), "{error}");
     assert_eq!(disk.contents(), before);
 
@@ -218,6 +224,8 @@ fn an_installation_given_up_or_incomplete_changes_nothing() {
     let file = older.read_chunk(1, 0, 1 << 20).expect("read").expect("there");
     let mut install = Install::begin(&mut to.log, 0).expect("it begins");
     install.absorb(&file.bytes).expect("it is a file");
-    let error = install.finish(&mut to.log, 1, &[]).expect_err("we know more");
+    let error = install
+        .finish(&mut to.log, 1, &[], (Timestamp::ZERO, &KeptLog::default()))
+        .expect_err("we know more");
     assert!(matches!(error, StorageError::Older { shipped: 0, own: 1 }), "{error}");
 }

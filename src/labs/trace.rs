@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::base::{Now, Op, Outcome, ReplicaId, StoreRule, Timestamp, Value};
 use crate::node::{LogWrite, Node};
-use crate::protocol::{Backlog, Mode, Recovered, Refusal, ReplyAt, Setup};
+use crate::protocol::{Backlog, Mode, Recovered, Refusal, ReplyAt, Setup, Tail};
 use crate::storage::{self, LogFile, MemDisk, StorageError};
 use crate::wire::peer::{Frame, FrameError};
 
@@ -191,9 +191,10 @@ impl<'a> Run<'a> {
                 write_delay: world.write_delay,
                 remember_own: mode.reply_at == ReplyAt::Submission,
                 backlog: Backlog::default(),
+                tail: Tail::default(),
                 recovered: Recovered::default(),
             };
-            let node = Node::new(mode, build, setup, opened.store, Vec::new());
+            let node = Node::new(mode, build, setup, opened.store, Vec::new(), opened.kept);
             Ok(Replica { node, log: opened.log })
         };
         let n = world.link_delays.len() as u16;

@@ -65,6 +65,7 @@ impl<T> Node<T> {
             // The driver answers with `installed`, which ends the transfer.
             let step = self.finish_step();
             self.installing = true;
+            self.protocol.installing(true);
             self.install_step(step);
         } else {
             self.transfer = None;
@@ -81,12 +82,18 @@ impl<T> Node<T> {
         };
         let noted = self.mode.reply_at == ReplyAt::Submission;
         let pending = self.protocol.own_pending().filter(|_| noted).map(encoded).collect();
-        InstallStep::Finish { incarnation: self.store.incarnation(), pending }
+        InstallStep::Finish {
+            incarnation: self.store.incarnation(),
+            pending,
+            own: self.store.last(),
+            kept: self.protocol.to_keep(),
+        }
     }
 
     /// The state that came cannot be taken.
     pub fn install_failed(&mut self, why: &str) {
         self.installing = false;
+        self.protocol.installing(false);
         if let Some(source) = self.next_source.take() {
             self.begin_transfer(source);
             return;

@@ -57,10 +57,12 @@ impl<D: Disk> NodeLog<D> {
                 Some(install) => install.absorb(&lines).map(|()| None),
                 None => Ok(None),
             },
-            InstallStep::Finish { incarnation, pending } => match self.install.take() {
+            InstallStep::Finish { incarnation, pending, own, kept } => match self.install.take() {
                 Some(install) => {
                     let pending: Vec<_> = pending.iter().map(|(ts, b)| (*ts, &b[..])).collect();
-                    install.finish(&mut self.file, incarnation, &pending).map(Some)
+                    let finished =
+                        install.finish(&mut self.file, incarnation, &pending, (own, &kept));
+                    finished.map(Some)
                 }
                 None => Ok(None),
             },

@@ -10,15 +10,19 @@
 
 mod catch_up;
 pub mod log;
+mod promises;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::base::{Now, Op, Outcome, ReplicaId, Timestamp};
-use crate::protocol::{Effects, Event, Mode, Protocol, Recovered, Refusal, ReplyAt, Setup, Status};
+use crate::base::{KeptLog, Now, Op, Outcome, ReplicaId, Timestamp};
+use crate::protocol::{
+    Effects, Event, Mode, Protocol, Reads, Recovered, Refusal, ReplyAt, Setup, Status,
+};
 use crate::storage::{Batch, Store};
 use crate::wire::peer::{Fetch, Frame};
 use catch_up::Transfer;
+use promises::Promises;
 
 pub use log::{InstallResult, NodeLog};
 
@@ -58,6 +62,10 @@ pub enum InstallStep {
         incarnation: u64,
         /// Own messages that are noted and not delivered.
         pending: Vec<(Timestamp, Vec<u8>)>,
+        /// The last operation of the state that is replaced.
+        own: Timestamp,
+        /// What is kept of a replicated log.
+        kept: KeptLog,
     },
     /// Give it up.
     Abandon,
@@ -76,6 +84,10 @@ pub struct Output<T> {
     pub serve: Vec<(ReplicaId, Fetch)>,
     /// Links to cut, and why.
     pub cut: Vec<(ReplicaId, String)>,
+    /// Reads that may be answered from the store now; only where a mode has them wait for that.
+    pub reads: Vec<T>,
+    /// The replica has begun to take writes.
+    pub became_live: bool,
     /// What has been delivered, in order, and how it ended; only where [`Node::show_deliveries`] asks for it.
     pub delivered: Vec<(Op, Outcome)>,
 }
@@ -105,6 +117,10 @@ pub struct Node<T> {
     store: Store,
     /// The clients that wait for the delivery of own writes, in the order of those writes.
     waiting: VecDeque<(Timestamp, T)>,
+    /// The clients that wait until the store is current, with the round that finds out.
+    readers: VecDeque<(u64, T)>,
+    promises: Promises,
+    live: bool,
     links: Vec<Link>,
     transfer: Option<Transfer>,
     /// A whole state is being put in the place of the own file.
@@ -127,12 +143,14 @@ impl<T> Node<T> {
         mut setup: Setup,
         store: Store,
         pending: Vec<crate::wire::peer::Message>,
+        kept: KeptLog,
     ) -> Self {
         setup.recovered = Recovered {
             position: store.position(),
             delivered: store.last(),
             incarnation: store.incarnation(),
             pending,
+            kept,
         };
         Self {
             mode,
@@ -140,6 +158,9 @@ impl<T> Node<T> {
             replicas: setup.replicas,
             readable: store.incarnation() > 0,
             waiting: VecDeque::new(),
+            readers: VecDeque::new(),
+            promises: Promises::default(),
+            live: false,
             finished: Duration::ZERO,
             links: vec![Link::default(); usize::from(setup.replicas)],
             transfer: None,
@@ -152,6 +173,8 @@ impl<T> Node<T> {
                 replies: Vec::new(),
                 serve: Vec::new(),
                 cut: Vec::new(),
+                reads: Vec::new(),
+                became_live: false,
                 delivered: Vec::new(),
             },
             show_deliveries: false,
@@ -233,6 +256,26 @@ impl<T> Node<T> {
         Ok(())
     }
 
+    /// A client wants to read what is current. Its ticket comes back in [`Output::reads`], sooner or later or never.
+    ///
+    /// # Errors
+    /// When too many wait already.
+    pub fn read(&mut self, ticket: T) -> Result<(), Refusal> {
+        let round = self.protocol.read()?;
+        self.readers.push_back((round, ticket));
+        Ok(())
+    }
+
+    fn answer_reads(&mut self) {
+        if self.readers.is_empty() {
+            return;
+        }
+        let current = self.protocol.current();
+        while self.readers.front().is_some_and(|(round, _)| *round <= current) {
+            self.output.reads.extend(self.readers.pop_front().map(|(_, ticket)| ticket));
+        }
+    }
+
     /// Writes down own messages before their clients are answered.
     fn remember(&mut self) {
         for (ts, bytes) in self.fx.remember.drain(..) {
@@ -253,6 +296,7 @@ impl<T> Node<T> {
     pub fn disconnected(&mut self, peer: ReplicaId) {
         self.links[peer.index()].up = false;
         self.fx.frames_mut(peer).clear();
+        self.promises.forget(peer);
         let moved = self.abandon_transfer(peer);
         self.protocol.disconnected(peer, &mut self.fx);
         if moved {
@@ -299,6 +343,9 @@ impl<T> Node<T> {
         self.protocol.finish(now, &mut self.fx);
         self.carry_out();
         self.deliver(now);
+        self.answer_reads();
+        let was_live = std::mem::replace(&mut self.live, self.protocol.not_live().is_none());
+        self.output.became_live = self.live && !was_live;
         self.mind_links(now);
         self.take_log();
         &mut self.output
@@ -313,6 +360,7 @@ impl<T> Node<T> {
     /// Carries out what concerns the store and the waiting clients.
     fn carry_out(&mut self) {
         self.remember();
+        self.promise();
         for event in std::mem::take(&mut self.fx.events) {
             match event {
                 Event::CatchUp(source) => self.begin_transfer(source),
@@ -331,8 +379,8 @@ impl<T> Node<T> {
             && let Some(message) = self.protocol.deliver(now)
         {
             let outcome = self.store.execute(message.ts, message.at, &message.op);
-            if message.ts.replica == self.me {
-                self.answer(message.ts, outcome);
+            if let Some(own) = self.protocol.own(&message) {
+                self.answer(own, outcome);
             }
             if self.show_deliveries {
                 self.output.delivered.push((message.op, outcome));
@@ -341,7 +389,9 @@ impl<T> Node<T> {
     }
 
     fn answer(&mut self, ts: Timestamp, outcome: Outcome) {
-        let after = self.store.appended();
+        // What a majority's disks hold needs not be on this one once more.
+        let agreed = self.mode.reads == Reads::Current;
+        let after = if agreed { 0 } else { self.store.appended() };
         while let Some((front, _)) = self.waiting.front()
             && *front <= ts
         {

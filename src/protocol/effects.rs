@@ -1,6 +1,6 @@
 //! What a machine wants done: frames to send, writes to remember, and a few rarer events.
 
-use crate::base::{ReplicaId, Timestamp};
+use crate::base::{Ballot, LogEntry, ReplicaId, Timestamp};
 use crate::wire::peer::{self, Frame, Message};
 
 /// Something other than a frame or a delivery.
@@ -14,12 +14,47 @@ pub enum Event {
     Live(u64),
 }
 
+/// Something for the replica's own file, to be written in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// How the replica stands in elections.
+    Ballot(Ballot),
+    /// An entry of the log; it replaces all from its index on.
+    Entry(LogEntry),
+}
+
+/// What must be kept by the replica's disk before frames may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// The last ballot: the frame speaks for the replica's term, and not for its log.
+    Ballot,
+    /// All notes up to here.
+    Everything,
+}
+
+/// Frames that leave only when what they promise is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promise {
+    /// To whom.
+    pub to: ReplicaId,
+    /// What must be kept before.
+    pub needs: Needs,
+    /// The frames, encoded.
+    pub frames: Vec<u8>,
+}
+
 /// The effects of a batch of inputs, in the order they arose.
 #[derive(Debug)]
 pub struct Effects {
     frames: Vec<Vec<u8>>,
     /// Own messages, encoded, that must be on disk before their clients are answered.
     pub remember: Vec<(Timestamp, Vec<u8>)>,
+    /// Notes for the own file.
+    pub notes: Vec<Note>,
+    /// Frames that wait until the notes are kept.
+    pub promises: Vec<Promise>,
+    /// When all notes up to here are kept, the machine is to be told this number by `kept`.
+    pub mark: Option<u64>,
     /// All else.
     pub events: Vec<Event>,
 }
@@ -30,6 +65,9 @@ impl Effects {
         Self {
             frames: vec![Vec::new(); usize::from(replicas)],
             remember: Vec::new(),
+            notes: Vec::new(),
+            promises: Vec::new(),
+            mark: None,
             events: Vec::new(),
         }
     }
@@ -37,6 +75,18 @@ impl Effects {
     /// Sends a frame to one peer.
     pub fn send(&mut self, to: ReplicaId, frame: &Frame) {
         frame.encode(&mut self.frames[to.index()]);
+    }
+
+    /// Sends a frame to one peer once what it promises is kept.
+    pub fn promise(&mut self, to: ReplicaId, needs: Needs, frame: &Frame) {
+        match self.promises.last_mut() {
+            Some(last) if last.to == to && last.needs == needs => frame.encode(&mut last.frames),
+            _ => {
+                let mut frames = Vec::new();
+                frame.encode(&mut frames);
+                self.promises.push(Promise { to, needs, frames });
+            }
+        }
     }
 
     /// Sends a message to one peer.

@@ -8,6 +8,8 @@
 
 pub mod adjacent;
 mod effects;
+#[cfg(feature = "raft")]
+pub mod raft;
 pub mod total_order;
 pub mod two_phase;
 
@@ -15,10 +17,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::base::{Now, Op, ReplicaId, Timestamp};
+use crate::base::{KeptLog, Now, Op, ReplicaId, Timestamp};
 use crate::wire::peer::{Frame, Message};
 
-pub use effects::{Effects, Event};
+pub use effects::{Effects, Event, Needs, Note, Promise};
 
 /// What a machine needs to know from the start.
 #[derive(Clone, Debug)]
@@ -35,6 +37,8 @@ pub struct Setup {
     pub remember_own: bool,
     /// How many own writes, and how many bytes of them, may be under way at once.
     pub backlog: Backlog,
+    /// How much of a replicated log is held in memory for replicas that lag, behind what is delivered.
+    pub tail: Tail,
     /// What an earlier life left on disk.
     pub recovered: Recovered,
 }
@@ -54,6 +58,21 @@ impl Default for Backlog {
     }
 }
 
+/// How much of a replicated log is held in memory although it is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// How many entries.
+    pub entries: usize,
+    /// How many bytes, about.
+    pub bytes: usize,
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        Self { entries: 10_000, bytes: 16 * 1024 * 1024 }
+    }
+}
+
 /// What an earlier life of the replica left on disk.
 #[derive(Clone, Debug, Default)]
 pub struct Recovered {
@@ -65,6 +84,8 @@ pub struct Recovered {
     pub incarnation: u64,
     /// Its own writes that were accepted but not delivered, in order.
     pub pending: Vec<Message>,
+    /// What is kept of a replicated log.
+    pub kept: KeptLog,
 }
 
 /// Why a write is refused. It has definitely not happened.
@@ -86,9 +107,24 @@ pub enum Refusal {
         /// How many wait.
         writes: usize,
     },
+    /// The replica cannot have anything agreed upon now.
+    #[error(
+        "replica {me} knows no leader: a majority of the replicas must be reachable; the write was not accepted"
+    )]
+    NoLeader {
+        /// The replica.
+        me: ReplicaId,
+    },
     /// The write does not fit a frame.
     #[error("the write is larger than a frame between replicas may be; it was not accepted")]
     TooLarge,
+}
+
+impl Refusal {
+    /// Whether it may be over in a moment, so that waiting is better than giving the refusal on.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Refusal::CatchingUp { .. } | Refusal::NoLeader { .. })
+    }
 }
 
 fn missing(waiting_for: &[ReplicaId]) -> String {
@@ -131,6 +167,9 @@ pub enum Violation {
     /// A Lamport time that no clock reaches.
     #[error("names the time {0}, beyond all that a clock can reach")]
     Time(u64),
+    /// A place in the log that no log reaches, or that does not fit what is known.
+    #[error("sent a message of the log that cannot be: {0}")]
+    Log(&'static str),
     /// A frame that does not belong there.
     #[error("sent a {0} where none belongs")]
     Unexpected(&'static str),
@@ -149,6 +188,19 @@ pub struct Status {
     pub own_pending: usize,
     /// The current incarnation.
     pub incarnation: u64,
+    /// Where there are leaders: its role, its term and whom it takes for the leader.
+    pub role: Option<Role>,
+}
+
+/// A replica's part in a group that has leaders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// `leader`, `follower`, `candidate` or `joining`.
+    pub name: &'static str,
+    /// The latest term that it has heard of.
+    pub term: u64,
+    /// Whom it takes for the leader of that term.
+    pub leader: Option<ReplicaId>,
 }
 
 /// One replica's share in a protocol.
@@ -163,7 +215,8 @@ pub trait Protocol: Send {
     /// The link to `peer` is lost.
     fn disconnected(&mut self, peer: ReplicaId, fx: &mut Effects);
 
-    /// A client of this replica wants `op` executed everywhere. Gives the write's timestamp.
+    /// A client of this replica wants `op` executed everywhere. Gives the write's timestamp, or what
+    /// [`Protocol::own`] will know it by; these rise.
     ///
     /// # Errors
     /// When the write is refused; then it has no effect, ever.
@@ -194,6 +247,35 @@ pub trait Protocol: Send {
     /// has room for; while any are left, [`Protocol::deadline`] is in the past.
     fn deliver(&mut self, now: Now) -> Option<Message>;
 
+    /// What [`Protocol::submit`] gave for this delivered message, if it is a write of this life of the replica.
+    fn own(&self, message: &Message) -> Option<Timestamp>;
+
+    /// A client of this replica wants to read what is current. Gives the number of the round that will find out
+    /// what that is, where the protocol promises it.
+    ///
+    /// # Errors
+    /// When too many wait already.
+    fn read(&mut self) -> Result<u64, Refusal> {
+        Ok(0)
+    }
+
+    /// Up to this round, the store shows what was current when [`Protocol::read`] was called.
+    fn current(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// All notes up to [`Effects::mark`] of this number are kept by the disk.
+    fn kept(&mut self, _mark: u64) {}
+
+    /// What the own file must hold besides what is delivered, for when it is written anew.
+    fn to_keep(&self) -> KeptLog {
+        KeptLog::default()
+    }
+
+    /// A whole state is about to take the place of the own one: until [`Protocol::caught_up`], or until this is
+    /// taken back, there may be no notes.
+    fn installing(&mut self, _under_way: bool) {}
+
     /// Ends a batch of inputs, or of none when a deadline has passed.
     fn finish(&mut self, now: Now, fx: &mut Effects);
 
@@ -219,6 +301,15 @@ pub enum ReplyAt {
     Delivery,
 }
 
+/// What a client's read sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// The local copy as it is.
+    Local,
+    /// The local copy, once it is known to hold all that was agreed upon when the read came.
+    Current,
+}
+
 /// A consistency mode of the replicas lab.
 #[derive(Clone, Copy)]
 pub struct Mode {
@@ -230,6 +321,8 @@ pub struct Mode {
     pub build: Option<fn(Setup) -> Box<dyn Protocol>>,
     /// When clients are answered.
     pub reply_at: ReplyAt,
+    /// What reads see.
+    pub reads: Reads,
 }
 
 impl std::fmt::Debug for Mode {
@@ -245,32 +338,43 @@ pub const MODES: &[Mode] = &[
         promise: "replies at once; replicas converge; reads may be stale",
         build: Some(total_order::build),
         reply_at: ReplyAt::Submission,
+        reads: Reads::Local,
     },
     Mode {
         name: "session",
         promise: "read-your-writes and monotonic reads within a connection",
         build: None,
         reply_at: ReplyAt::Submission,
+        reads: Reads::Local,
     },
     Mode {
         name: "causal",
         promise: "what depends on a write is never seen before it",
         build: None,
         reply_at: ReplyAt::Submission,
+        reads: Reads::Local,
     },
     Mode {
         name: "sequential",
         promise: "one order of all writes that every client's own order fits; reads may be old",
         build: Some(total_order::build),
         reply_at: ReplyAt::Delivery,
+        reads: Reads::Local,
     },
     Mode {
         name: "linearizable",
         promise: "sequential, and every read is current",
-        build: None,
+        build: RAFT,
         reply_at: ReplyAt::Delivery,
+        reads: Reads::Current,
     },
 ];
+
+#[cfg(feature = "raft")]
+const RAFT: Option<fn(Setup) -> Box<dyn Protocol>> = Some(raft::build);
+/// Without the feature `raft` there is no engine for it.
+#[cfg(not(feature = "raft"))]
+const RAFT: Option<fn(Setup) -> Box<dyn Protocol>> = None;
 
 /// The mode of this name.
 pub fn mode(name: &str) -> Option<&'static Mode> {

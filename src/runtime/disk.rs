@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::ports::Owner;
-use super::replica::Replica;
+use super::replica::{Replica, Source};
 use super::slot::Ticket;
 use super::sync::{lock, wait_for};
 use super::{Opened, Settings, SyncPolicy};
 use crate::node::{InstallResult, LogWrite, NodeLog, Reply};
+use crate::protocol::Reads;
 use crate::storage::{self, Compacted, Compaction, Finish, Handle, RealDisk, StorageError};
 use crate::wire::peer::{Chunk, Fetch, Message};
 
@@ -53,6 +54,8 @@ pub(super) struct Disk {
     written: AtomicU64,
     /// The position up to which all is as safe as the policy wants it before it is shown.
     durable: AtomicU64,
+    /// The log offset up to which all is synced.
+    synced: AtomicU64,
     /// Answers that wait for a sync.
     deferred: Mutex<Vec<Reply<Ticket>>>,
     /// Signalled, with the lock of `deferred`, when something is to be synced or has been.
@@ -87,6 +90,7 @@ pub(super) fn open(folder: &Path, settings: &Settings) -> Result<Opened, Storage
         queue: Mutex::default(),
         written: AtomicU64::new(log.file.written()),
         durable: AtomicU64::new(position),
+        synced: AtomicU64::new(log.file.written()),
         file: Mutex::new(File { log, installed: None }),
         deferred: Mutex::default(),
         changed: Condvar::new(),
@@ -94,7 +98,7 @@ pub(super) fn open(folder: &Path, settings: &Settings) -> Result<Opened, Storage
         failed: OnceLock::new(),
         syncs: AtomicU64::new(0),
     };
-    Ok(Opened { store: opened.store, pending, disk })
+    Ok(Opened { store: opened.store, pending, kept: opened.kept, disk })
 }
 
 impl Disk {
@@ -164,15 +168,36 @@ impl Disk {
             return;
         }
         if self.policy == SyncPolicy::Always {
-            let mut deferred = lock(&self.deferred);
-            deferred.extend(replies);
-            self.dirty.store(true, Ordering::Release);
-            self.changed.notify_all();
+            let synced = self.synced.load(Ordering::Acquire);
+            let (covered, rest): (Vec<_>, Vec<_>) =
+                replies.into_iter().partition(|reply| reply.after <= synced);
+            for reply in covered {
+                reply.ticket.fill(reply.outcome);
+            }
+            if !rest.is_empty() {
+                let mut deferred = lock(&self.deferred);
+                deferred.extend(rest);
+                self.dirty.store(true, Ordering::Release);
+                self.changed.notify_all();
+            }
         } else {
             for reply in replies {
                 reply.ticket.fill(reply.outcome);
             }
         }
+    }
+
+    /// Up to where the log is kept as the policy wants it. Where that is short of `end`, it will be soon.
+    fn kept(&self, end: u64) -> u64 {
+        if self.policy != SyncPolicy::Always {
+            return self.written();
+        }
+        let synced = self.synced.load(Ordering::Acquire);
+        if synced < end && !self.dirty.swap(true, Ordering::AcqRel) {
+            let _guard = lock(&self.deferred);
+            self.changed.notify_all();
+        }
+        synced
     }
 
     /// A state that has been installed since the last call.
@@ -215,6 +240,7 @@ impl Disk {
             return self.check();
         }
         self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.synced.fetch_max(written, Ordering::AcqRel);
         if self.policy == SyncPolicy::Always {
             self.durable.store(position, Ordering::Release);
         }
@@ -252,6 +278,14 @@ impl Replica {
         }
     }
 
+    /// Tells the node how far its log is kept: what it has promised can leave then.
+    pub(super) fn tell_kept(&self, source: Source, end: u64) {
+        let kept = self.disk.kept(end);
+        if !self.failed() && self.look(|node, _| node.waits_for_kept(kept)) {
+            self.drive(source, |node, _| node.kept(kept));
+        }
+    }
+
     /// Waits until what was written at this position may be shown; `false` if it may not be.
     pub(super) fn wait_durable(&self, position: u64) -> bool {
         if self.settings.sync == SyncPolicy::Always {
@@ -280,6 +314,9 @@ impl Replica {
                 && let Err(why) = disk.sync()
             {
                 return self.fail(&why);
+            }
+            if self.settings.mode.reads == Reads::Current {
+                self.tell_kept(Source::Own, 0);
             }
         }
     }

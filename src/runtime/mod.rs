@@ -35,9 +35,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use thiserror::Error;
 
-use crate::base::{Limits, Op, Outcome, ReplicaId, StoreRule, Value};
+use crate::base::{KeptLog, Limits, Op, Outcome, ReplicaId, StoreRule, Value};
 use crate::node::Node;
-use crate::protocol::{Backlog, Mode, Recovered, Setup};
+use crate::protocol::{Backlog, Mode, Reads, Recovered, Setup, Tail};
 use crate::storage::StorageError;
 use crate::wire::peer::Message;
 use crate::wire::{Failure, Tongue};
@@ -215,6 +215,20 @@ pub enum StartError {
         /// Why.
         source: StorageError,
     },
+    /// The store is one of another mode.
+    #[error(
+        "replica {id}: {} was not written in mode {mode}, and the notes of one mode are not those of another: \
+         start with another --data folder, or move the file away to start with an empty store",
+        file.display()
+    )]
+    OtherMode {
+        /// The replica.
+        id: ReplicaId,
+        /// The mode that was asked for.
+        mode: &'static str,
+        /// The store.
+        file: PathBuf,
+    },
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
@@ -285,10 +299,14 @@ impl Host {
         let clock = Clock::start();
         let mut opened = Vec::new();
         for place in places {
-            opened.push(
-                disk::open(&place.folder, &settings)
-                    .map_err(|source| StartError::Store { id: place.id, source })?,
-            );
+            let store = disk::open(&place.folder, &settings)
+                .map_err(|source| StartError::Store { id: place.id, source })?;
+            if !store.is_of(settings.mode) {
+                let (id, mode) = (place.id, settings.mode.name);
+                let file = place.folder.join("storage.txt");
+                return Err(StartError::OtherMode { id, mode, file });
+            }
+            opened.push(store);
         }
         let mut running = Vec::new();
         for ((place, (clients, broadcast)), store) in places.iter().zip(ports).zip(opened) {
@@ -299,9 +317,11 @@ impl Host {
                 write_delay: settings.write_delay,
                 remember_own: settings.mode.reply_at == crate::protocol::ReplyAt::Submission,
                 backlog: settings.backlog,
+                tail: Tail::default(),
                 recovered: Recovered::default(),
             };
-            let node = Node::new(settings.mode, build, setup, store.store, store.pending);
+            let node =
+                Node::new(settings.mode, build, setup, store.store, store.pending, store.kept);
             let replica =
                 Replica::new(place.id, settings.clone(), clock, node, store.disk, notify.clone());
             running.push(Running::start(Arc::new(replica), clients, broadcast, &place.folder)?);
@@ -523,5 +543,16 @@ fn stop_all(running: Vec<Running>) {
 struct Opened {
     store: crate::storage::Store,
     pending: Vec<Message>,
+    kept: KeptLog,
     disk: disk::Disk,
+}
+
+impl Opened {
+    /// Whether a replica of this mode can go on with it: those that vote say so in their files.
+    fn is_of(&self, mode: &Mode) -> bool {
+        let votes = self.kept.ballot.is_some();
+        let is_used =
+            self.store.position() > 0 || self.store.incarnation() > 0 || !self.pending.is_empty();
+        if mode.reads == Reads::Current { votes || !is_used } else { !votes }
+    }
 }

@@ -27,7 +27,6 @@ use super::sync::{lock, pause, wait_for};
 use super::{Notice, Settings};
 use crate::base::{Now, Op, Outcome, ReplicaId};
 use crate::node::{LogWrite, Node};
-use crate::protocol::Refusal;
 use crate::wire::peer::{Fetch, Frame};
 use crate::wire::request::Failure;
 
@@ -195,7 +194,9 @@ impl Replica {
             log_end: self.disk.enqueue(&mut output.log),
             early: Ok(()),
             deadline: None,
-            became_live: false,
+            became_live: std::mem::take(&mut output.became_live),
+            reads: std::mem::take(&mut output.reads),
+            holds: false,
             delivered: std::mem::take(&mut output.delivered),
         };
         if let Some(track) = &self.deliveries
@@ -218,7 +219,8 @@ impl Replica {
             }
         }
         rest.deadline = node.deadline();
-        rest.became_live = log_first || was_readable != node.readable();
+        rest.holds = node.holds_promises();
+        rest.became_live |= log_first || was_readable != node.readable();
         drop(node);
         if let Err(why) = &rest.early {
             self.fail(why);
@@ -242,6 +244,10 @@ impl Replica {
         self.write_through(rest.log_end);
         if !self.failed() {
             self.disk.hand_out(rest.replies);
+            rest.reads.iter().for_each(|ticket| ticket.fill(Outcome::Stored));
+        }
+        if rest.holds {
+            self.tell_kept(source, rest.log_end);
         }
         if rest.installing
             && let Some(installed) = self.disk.take_installed()
@@ -318,7 +324,7 @@ impl Replica {
             match refused {
                 None => break None,
                 // The replica may be about to be live: the write waits for that, as for anything else.
-                Some(Refusal::CatchingUp { .. }) if self.wait_live(deadline) => {}
+                Some(refusal) if refusal.may_pass() && self.wait_live(deadline) => {}
                 Some(refusal) => break Some(refusal),
             }
         };
@@ -338,6 +344,17 @@ impl Replica {
                 _ => Err(Failure::OutcomeUnknown),
             })
             .collect()
+    }
+
+    /// Waits until the store is known to hold all that was agreed upon when this was called; `false` if that does
+    /// not happen in time.
+    pub(super) fn wait_current(&self, slot: &Arc<Slot>) -> bool {
+        if self.stopping() {
+            return false;
+        }
+        let ticket = slot.ticket(slot.begin(1), 0);
+        let asked = self.drive(Source::Client, |node, _| node.read(ticket));
+        asked.is_ok() && slot.wait(self.settings.write_timeout).iter().all(Option::is_some)
     }
 
     /// Waits until the replica takes writes; `false` when the deadline passes or the replica stops first.
@@ -480,6 +497,10 @@ struct Rest {
     log_end: u64,
     deadline: Option<Duration>,
     became_live: bool,
+    /// Reads that may be answered now.
+    reads: Vec<Ticket>,
+    /// Frames wait until the log is kept.
+    holds: bool,
     /// Dropped when the lock is released.
     delivered: Vec<(Op, Outcome)>,
 }

@@ -18,6 +18,7 @@ use super::replica::Replica;
 use super::slot::Slot;
 use super::stats;
 use crate::base::{Op, Outcome, Read};
+use crate::protocol::Reads;
 use crate::wire::{Call, Decoder, Failure, Form, Found, Request, Step, max_request, simple_resp};
 
 /// The buffer that every session has; what needs more is taken from the budget.
@@ -44,6 +45,8 @@ pub(super) struct Session<'a> {
     /// What is taken from the budget for the replies.
     lent: usize,
     record: Option<SessionRecord>,
+    /// The store holds all that was agreed upon when the requests at hand came.
+    current: bool,
 }
 
 /// Whether a session goes on.
@@ -72,6 +75,7 @@ impl<'a> Session<'a> {
             borrowed: 0,
             lent: 0,
             record: SessionRecord::of(replica, id),
+            current: false,
         }
     }
 
@@ -94,6 +98,7 @@ impl<'a> Session<'a> {
                 Err(error) => return Err(error),
             };
             filled += n;
+            self.current = false;
             let (used, next) = self.take_requests(&buffer[..filled])?;
             self.send()?;
             if next == Next::Close || self.replica.stopping() {
@@ -246,9 +251,21 @@ impl<'a> Session<'a> {
     /// Answers from the local copy; what is behind the replies so far is no answer where that fails.
     ///
     /// What is shown must be in the file (and synced, with `--sync always`): otherwise a client could
-    /// read a value that a crash takes back.
+    /// read a value that a crash takes back. Where a majority has agreed on it, it is on their disks.
+    ///
+    /// One question for what is current serves all reads that have come together: they were all there before it
+    /// was asked. Where operations are recorded, each asks for itself, because the record says when each began.
     fn show(&mut self, read: &Read<'_>, form: Form) -> Result<(), Failure> {
         let replica = self.replica;
+        let agreed = replica.settings.mode.reads == Reads::Current;
+        if agreed && !std::mem::replace(&mut self.current, self.record.is_none()) {
+            if !replica.wait_current(&self.slot) {
+                self.current = false;
+                let why =
+                    format!("replica {} found no majority in time; nothing was read", replica.id);
+                return Err(Failure::Refused(why.into()));
+            }
+        }
         let (out, lent) = (&mut self.out, &mut self.lent);
         let mut found = self.record.as_mut().map(|record| &mut record.found);
         let Some(answered) = replica.look(|node, now| {
@@ -259,7 +276,7 @@ impl<'a> Session<'a> {
                 }
             };
             let answer = || answer(node.store(), read, form, now.unix_ms, out, note, has_room);
-            node.readable().then(answer)
+            (agreed || node.readable()).then(answer)
         }) else {
             let deadline = Instant::now() + replica.settings.write_timeout;
             if replica.wait_readable(deadline) {
@@ -275,7 +292,7 @@ impl<'a> Session<'a> {
         let Some(shown) = answered else {
             return Err(Failure::Refused("out of memory writing a large reply".into()));
         };
-        if !replica.disk.is_durable(shown) && !replica.wait_durable(shown) {
+        if !agreed && !replica.disk.is_durable(shown) && !replica.wait_durable(shown) {
             return Err(Failure::Refused("the store cannot be written".into()));
         }
         Ok(())

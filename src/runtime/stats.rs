@@ -77,6 +77,16 @@ fn gather(replica: &Replica) -> Vec<(&'static str, String)> {
                 if linked.is_empty() { "none".to_owned() } else { linked.join(",") },
             ),
             ("incarnation", status.incarnation.to_string()),
+        ]);
+        if let Some(role) = &status.role {
+            let leader = role.leader.map_or("none".to_owned(), |leader| leader.to_string());
+            stats.extend([
+                ("raft_role", role.name.to_owned()),
+                ("raft_term", role.term.to_string()),
+                ("raft_leader", leader),
+            ]);
+        }
+        stats.extend([
             ("lamport_time", status.clock.to_string()),
             ("delivered_writes", store.position().to_string()),
             ("last_delivered", store.last().to_string()),

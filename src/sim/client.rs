@@ -39,6 +39,9 @@ pub(super) struct Request {
     pub life: Option<u32>,
     /// Whether it has come there.
     arrived: bool,
+    /// When it was asked, and when the client heard how it ended.
+    pub asked_at: u64,
+    pub ended_at: u64,
     pub operation: OpId,
     pub key_id: KeyId,
     pub value_id: ValueId,
@@ -162,6 +165,8 @@ impl World<'_> {
             write,
             life,
             arrived: false,
+            asked_at: now,
+            ended_at: u64::MAX,
             operation,
             key_id,
             value_id,
@@ -213,6 +218,7 @@ impl World<'_> {
     fn ended(&mut self, client: u32, request: u32, outcome: Outcome, read: Option<Option<u32>>) {
         let asked = &mut self.requests[request as usize];
         (asked.outcome, asked.read) = (Some(outcome), read);
+        asked.ended_at = self.now;
         let operation = asked.operation;
         let value = read.map(|source| {
             source.map_or(ValueId::NIL, |write| self.requests[write as usize].value_id)

@@ -28,7 +28,7 @@ use crate::history::{
     Action, Builder, Clock, Completion, History, Invocation, Outcome, Told, ValueId,
 };
 use crate::protocol::total_order::{Lamport, TotalOrder};
-use crate::protocol::{Backlog, Effects, Protocol, Recovered, Setup};
+use crate::protocol::{Backlog, Effects, Protocol, Recovered, Setup, Tail};
 use crate::wire::peer::Frame;
 
 /// What one client does, in order: a write of its own value, or a read.
@@ -188,6 +188,7 @@ impl State {
                 write_delay: Duration::ZERO,
                 remember_own: false,
                 backlog: Backlog::default(),
+                tail: Tail::default(),
                 recovered: Recovered::default(),
             }),
             now: Duration::ZERO,

@@ -19,6 +19,9 @@ use crate::base::Timestamp;
 use crate::history::Outcome;
 use crate::node::Node;
 
+/// Stands for a position at which nothing was written: where replicas have leaders, each begins with one.
+const NOTHING: u32 = u32::MAX;
+
 /// What one replica has delivered.
 #[derive(Debug)]
 struct Log {
@@ -80,6 +83,17 @@ impl World<'_> {
         let log = &mut self.judge.logs[usize::from(id)];
         log.writes.push(request);
         log.values[key] = Some(request);
+        self.follows(id, position, request);
+    }
+
+    /// A replica has delivered what changes nothing.
+    pub fn delivered_nothing(&mut self, id: u16, position: u64) {
+        self.judge.logs[usize::from(id)].writes.push(NOTHING);
+        self.follows(id, position, NOTHING);
+    }
+
+    fn follows(&mut self, id: u16, position: u64, request: u32) {
+        let log = &self.judge.logs[usize::from(id)];
         let expected = log.writes.len() as u64;
         if position != expected {
             return self.violate(Kind::Gap, || {
@@ -118,6 +132,9 @@ impl World<'_> {
     }
 
     fn write_in_words(&self, request: u32) -> String {
+        if request == NOTHING {
+            return "nothing".to_owned();
+        }
         let asked = &self.requests[request as usize];
         format!("{} = {}", key_name(asked.key), asked.write.as_deref().unwrap_or("?"))
     }
@@ -153,7 +170,9 @@ impl World<'_> {
         log.writes.extend_from_slice(news);
         for request in news {
             let at = log.writes.len() as u64;
-            self.recorder.taken_over(self.now, id, at, &self.requests[*request as usize]);
+            if *request != NOTHING {
+                self.recorder.taken_over(self.now, id, at, &self.requests[*request as usize]);
+            }
         }
         self.replay(id);
         self.judge_contents(id, node);
@@ -163,7 +182,7 @@ impl World<'_> {
     fn replay(&mut self, id: u16) {
         let log = &mut self.judge.logs[usize::from(id)];
         log.values.fill(None);
-        for request in &log.writes {
+        for request in log.writes.iter().filter(|request| **request != NOTHING) {
             log.values[usize::from(self.requests[*request as usize].key)] = Some(*request);
         }
     }
@@ -208,15 +227,18 @@ impl World<'_> {
         }
         let order = std::mem::take(&mut self.judge.logs[0].writes);
         let mut place: Vec<Option<usize>> = vec![None; self.requests.len()];
-        for (at, request) in order.iter().enumerate() {
+        for (at, request) in order.iter().enumerate().filter(|(_, r)| **r != NOTHING) {
             if place[*request as usize].replace(at + 1).is_some() {
                 let what = self.write_in_words(*request);
                 self.violate(Kind::Twice, || format!("{what} is delivered twice"));
             }
         }
         self.look_at_outcomes(&place);
-        if self.plan.mode == "sequential" {
-            self.look_at_clients(&order, &place);
+        let next = Next::of(&order, &self.requests, self.keys);
+        match self.plan.mode.as_str() {
+            "sequential" => self.look_at_clients(&next, &place),
+            "linearizable" => self.look_at_times(&next, &place),
+            _ => {}
         }
         self.judge.logs[0].writes = order;
     }
@@ -247,14 +269,7 @@ impl World<'_> {
     }
 
     /// Whether each client's operations fit non-decreasing places in the order.
-    fn look_at_clients(&mut self, order: &[u32], place: &[Option<usize>]) {
-        // Behind each place: where the key is written next. At 0 nothing is written yet.
-        let mut next = vec![usize::MAX; order.len() + 1];
-        let mut first = vec![usize::MAX; usize::from(self.keys)];
-        for (at, request) in order.iter().enumerate().rev() {
-            let key = usize::from(self.requests[*request as usize].key);
-            next[at + 1] = std::mem::replace(&mut first[key], at + 1);
-        }
+    fn look_at_clients(&mut self, next: &Next, place: &[Option<usize>]) {
         let mut reached: Vec<usize> = Vec::new();
         for request in 0..self.requests.len() {
             let asked = &self.requests[request];
@@ -264,7 +279,7 @@ impl World<'_> {
                 (Some(source), _) => {
                     let written = source.map_or(Some(0), |write| place[write as usize]);
                     let from = written.unwrap_or(0);
-                    let until = if from == 0 { first[usize::from(asked.key)] } else { next[from] };
+                    let until = next.behind(from, asked.key);
                     let least = reached[process].max(from);
                     (least < until, least)
                 }
@@ -275,19 +290,86 @@ impl World<'_> {
                 }
             };
             if !fits {
-                let name = self.recorder.process_name(process).to_owned();
-                let key = key_name(asked.key);
-                let what = match (&asked.write, asked.read) {
-                    (Some(value), _) => format!("writes {key} = {value}"),
-                    (None, Some(Some(write))) => format!("reads {}", self.write_in_words(write)),
-                    (None, _) => format!("reads no {key}"),
-                };
+                let what = self.request_in_words(request);
                 return self.violate(Kind::ClientOrder, || {
-                    format!("{name} {what} when it had seen the order up to a later place")
+                    format!("{what} when it had seen the order up to a later place")
                 });
             }
             reached[process] = least;
         }
+    }
+
+    fn request_in_words(&mut self, request: usize) -> String {
+        let asked = &self.requests[request];
+        let process = self.recorder.process(asked.operation);
+        let (name, key) = (self.recorder.process_name(process), key_name(asked.key));
+        match (&asked.write, asked.read) {
+            (Some(value), _) => format!("{name} writes {key} = {value}"),
+            (None, Some(Some(write))) => format!("{name} reads {}", self.write_in_words(write)),
+            (None, _) => format!("{name} reads no {key}"),
+        }
+    }
+
+    /// Whether all operations fit places in the order such that what has ended before another is asked has no
+    /// later place. Here, too, the least place is always the best choice; given the order of deliveries this is
+    /// exactly linearizability.
+    fn look_at_times(&mut self, next: &Next, place: &[Option<usize>]) {
+        // Requests are numbered as they are asked.
+        let mut ends: Vec<usize> = (0..self.requests.len()).collect();
+        ends.sort_by_key(|request| self.requests[*request].ended_at);
+        let mut ends = ends.into_iter().peekable();
+        let mut least = vec![0; self.requests.len()];
+        let mut reached = 0;
+        for request in 0..self.requests.len() {
+            let asked = &self.requests[request];
+            while let Some(ended) =
+                ends.next_if(|ended| self.requests[*ended].ended_at < asked.asked_at)
+            {
+                if self.requests[ended].outcome == Some(Outcome::Ok) {
+                    reached = reached.max(least[ended]);
+                }
+            }
+            let fits = match asked.read {
+                Some(source) => {
+                    let from = source.map_or(Some(0), |write| place[write as usize]).unwrap_or(0);
+                    least[request] = reached.max(from);
+                    least[request] < next.behind(from, asked.key)
+                }
+                None => {
+                    least[request] = place[request].unwrap_or(0);
+                    place[request].is_none_or(|at| at > reached)
+                }
+            };
+            if !fits {
+                let what = self.request_in_words(request);
+                return self.violate(Kind::RealTime, || {
+                    format!("{what}, asked after something of a later place had ended")
+                });
+            }
+        }
+    }
+}
+
+/// Behind each place of an order: where the same key is written next.
+struct Next {
+    next: Vec<usize>,
+    first: Vec<usize>,
+}
+
+impl Next {
+    fn of(order: &[u32], requests: &[super::client::Request], keys: u16) -> Self {
+        let mut next = vec![usize::MAX; order.len() + 1];
+        let mut first = vec![usize::MAX; usize::from(keys)];
+        for (at, request) in order.iter().enumerate().rev().filter(|(_, r)| **r != NOTHING) {
+            let key = usize::from(requests[*request as usize].key);
+            next[at + 1] = std::mem::replace(&mut first[key], at + 1);
+        }
+        Self { next, first }
+    }
+
+    /// Up to which place a key holds what was written to it at this one; at 0 nothing is written yet.
+    fn behind(&self, place: usize, key: u16) -> usize {
+        if place == 0 { self.first[usize::from(key)] } else { self.next[place] }
     }
 }
 

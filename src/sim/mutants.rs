@@ -23,6 +23,10 @@ pub(super) struct Duties {
     pub waits_until_readable: bool,
     /// A restart brings back the own writes that were noted.
     pub brings_back_pending: bool,
+    /// Where it promises that, a read waits until the store is known to be current.
+    pub reads_are_current: bool,
+    /// What a replica promises leaves it when its disk keeps it.
+    pub promises_wait: bool,
 }
 
 impl Duties {
@@ -33,6 +37,8 @@ impl Duties {
         answers_at_delivery: true,
         waits_until_readable: true,
         brings_back_pending: true,
+        reads_are_current: true,
+        promises_wait: true,
     };
 }
 

@@ -22,6 +22,7 @@ use crate::history::{
 };
 use crate::node::LogWrite;
 use crate::wire::peer::Frame;
+use crate::wire::raft::RaftFrame;
 
 /// How much is kept of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -302,6 +303,24 @@ fn label(frame: &Frame) -> String {
         Frame::Synced(synced) => format!("synced at {}", synced.position),
         Frame::Fetch(fetch) => format!("fetch behind {}", fetch.after),
         Frame::Chunk(chunk) => format!("chunk of {} bytes", chunk.lines.len()),
+        Frame::Raft(raft) => raft_label(raft),
         Frame::Heartbeat => "heartbeat".to_owned(),
+    }
+}
+
+fn raft_label(frame: &RaftFrame) -> String {
+    match frame {
+        RaftFrame::Hello(hello) => format!("hello at {} in term {}", hello.position, hello.term),
+        RaftFrame::Step(step) => {
+            let refused = if step.reject { " refused" } else { "" };
+            let (kind, term, index, entries) =
+                (step.kind, step.term, step.index, step.entries.len());
+            format!("{kind:?}{refused} {term}.{index}+{entries} agreed {}", step.commit)
+        }
+        RaftFrame::Forward { term, .. } => format!("forward in term {term}"),
+        RaftFrame::AskRead { round } => format!("read {round}"),
+        RaftFrame::ReadAt { round, index } => format!("read {round} at {index}"),
+        RaftFrame::AskStanding => "standing".to_owned(),
+        RaftFrame::Standing { term, commit } => format!("term {term}, agreed {commit}"),
     }
 }

@@ -13,7 +13,7 @@ use super::verdict::Kind;
 use super::world::{Event, World};
 use crate::base::{Now, ReplicaId};
 use crate::node::{LogWrite, Node, NodeLog};
-use crate::protocol::{Backlog, Recovered, ReplyAt, Setup};
+use crate::protocol::{Backlog, Reads, Recovered, ReplyAt, Setup, Tail};
 use crate::storage::mem_disk::SyncUnderWay;
 use crate::storage::record::{self, Body};
 use crate::storage::{self, Finish, MemDisk, StorageError};
@@ -60,6 +60,11 @@ pub(super) struct Running {
     dirty: bool,
     /// Answers and values that wait for a sync: behind which offset, and behind which position.
     pub deferred: Vec<(u64, u64, u32, Answer)>,
+    /// Reads that wait until the store is known to be current, and those that need not any more.
+    pub confirming: Vec<u32>,
+    current: Vec<u32>,
+    /// Up to where the log is synced.
+    synced: u64,
     /// Requests that wait until the replica is live or readable.
     pub waiting: Vec<u32>,
     /// Links that the node wants cut, and why.
@@ -149,10 +154,11 @@ impl World<'_> {
             write_delay: Duration::ZERO,
             remember_own: self.mode.reply_at == ReplyAt::Submission,
             backlog: Backlog::default(),
+            tail: self.tail(),
             recovered: Recovered::default(),
         };
         let position = opened.store.position();
-        let node = Node::new(self.mode, self.build, setup, opened.store, pending);
+        let node = Node::new(self.mode, self.build, setup, opened.store, pending, opened.kept);
         self.replicas[at].running = Some(Box::new(Running {
             node,
             log: NodeLog::new(opened.log, 7),
@@ -161,6 +167,9 @@ impl World<'_> {
             syncing: None,
             dirty: false,
             deferred: Vec::new(),
+            confirming: Vec::new(),
+            current: Vec::new(),
+            synced: 0,
             waiting: Vec::new(),
             cut: Vec::new(),
             timer: u64::MAX,
@@ -171,6 +180,11 @@ impl World<'_> {
             self.dial_at(id.max(peer), id.min(peer), self.now);
         }
         self.drive(id, |_, _| ());
+    }
+
+    /// In every second run a lagging replica soon has to fetch state.
+    fn tail(&self) -> Tail {
+        if self.plan.seed % 2 == 0 { Tail { entries: 5, bytes: 4096 } } else { Tail::default() }
     }
 
     /// Ends a life.
@@ -221,12 +235,21 @@ impl World<'_> {
         let (was_live, was_readable) = (running.node.not_live().is_none(), running.node.readable());
         input(&mut running.node, now);
         let mut alive = self.carry_out(id, &mut running, now);
-        while let Ok(Some(installed)) = alive {
-            match installed {
-                Ok(installed) => running.node.installed(now, installed),
-                Err(why) => running.node.install_failed(&why),
+        while let Ok(installed) = &mut alive {
+            match installed.take() {
+                Some(Ok(installed)) => {
+                    running.node.installed(now, installed);
+                    self.judge_state(id, &running.node);
+                }
+                Some(Err(why)) => running.node.install_failed(&why),
+                None => {
+                    let kept = self.kept(&running);
+                    if !running.node.waits_for_kept(kept) {
+                        break;
+                    }
+                    running.node.kept(kept);
+                }
             }
-            self.judge_state(id, &running.node);
             alive = self.carry_out(id, &mut running, now);
         }
         let cut = std::mem::take(&mut running.cut);
@@ -237,10 +260,12 @@ impl World<'_> {
         if wakes {
             self.schedule(self.now, Event::Wake { replica: id, life: running.life });
         }
+        let current = std::mem::take(&mut running.current);
         self.replicas[usize::from(id)].running = Some(running);
         if let Err(error) = alive {
             return self.disk_failed(id, &error);
         }
+        current.into_iter().for_each(|request| self.read(id, request));
         for (peer, why) in cut {
             self.recorder.cut(self.now, id, peer.0, &why);
             if !why.contains("silent") {
@@ -262,6 +287,7 @@ impl World<'_> {
         let log = std::mem::take(&mut output.log);
         let replies = std::mem::take(&mut output.replies);
         let serve = std::mem::take(&mut output.serve);
+        let mut output_reads = std::mem::take(&mut output.reads);
         running.cut.append(&mut output.cut);
         for write in &log {
             if let LogWrite::Append(batch) = write {
@@ -280,8 +306,15 @@ impl World<'_> {
             self.send_bytes(id, peer.0, bytes);
         }
         let waits = self.plan.sync == Sync::Always && self.duties.answers_wait;
+        for request in std::mem::take(&mut output_reads) {
+            // One that has waited for too long has been refused.
+            if let Some(at) = running.confirming.iter().position(|waits| *waits == request) {
+                running.confirming.remove(at);
+                running.current.push(request);
+            }
+        }
         for reply in replies {
-            if waits {
+            if waits && reply.after > running.synced {
                 running.deferred.push((reply.after, 0, reply.ticket, Answer::Done));
                 running.dirty = true;
             } else {
@@ -290,6 +323,12 @@ impl World<'_> {
         }
         self.mind_sync(id, running);
         Ok(installed)
+    }
+
+    /// Up to where the log of a replica is kept as its policy wants it.
+    fn kept(&self, running: &Running) -> u64 {
+        let syncs = self.plan.sync == Sync::Always && self.duties.promises_wait;
+        if syncs { running.synced } else { running.log.file.written() }
     }
 
     fn write(
@@ -339,7 +378,8 @@ impl World<'_> {
 
     /// Begins a sync where one is due and none is under way.
     fn mind_sync(&mut self, id: u16, running: &mut Running) {
-        if !running.dirty || running.syncing.is_some() {
+        let promised = self.plan.sync == Sync::Always && running.node.holds_promises();
+        if !running.dirty && !promised || running.syncing.is_some() {
             return;
         }
         let takes = match self.plan.sync {
@@ -365,6 +405,7 @@ impl World<'_> {
         let result = running.syncing.take().map_or(Ok(()), |syncing| {
             disk.finish_sync(syncing.sync)?;
             running.durable = running.durable.max(syncing.position);
+            running.synced = syncing.written;
             for (after, position, request, answer) in std::mem::take(&mut running.deferred) {
                 if after <= syncing.written && position <= running.durable {
                     self.answer(request, answer);
@@ -377,7 +418,12 @@ impl World<'_> {
         self.mind_sync(id, &mut running);
         self.replicas[at].running = Some(running);
         match result {
-            Ok(()) => self.recorder.synced(self.now, id),
+            Ok(()) => {
+                self.recorder.synced(self.now, id);
+                if self.mode.reads == Reads::Current {
+                    self.drive(id, |_, _| ());
+                }
+            }
             Err(source) => {
                 let path = "storage.txt".to_owned();
                 self.disk_failed(id, &StorageError::Io { action: "sync", path, source });
@@ -400,6 +446,9 @@ impl World<'_> {
         for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match record::parse_line(line) {
                 Ok(record) if !record.is_ordered() => {}
+                Ok(record) if record.body == Body::Nothing => {
+                    self.delivered_nothing(id, record.position);
+                }
                 Ok(record::Record {
                     body: Body::Set { data, .. }, position, timestamp, ..
                 }) => {

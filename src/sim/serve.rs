@@ -5,6 +5,7 @@ use super::client::{Answer, key_name};
 use super::plan::Sync;
 use super::verdict::Kind;
 use super::world::{Event, World};
+use crate::protocol::Reads;
 
 impl World<'_> {
     /// A client's request has come.
@@ -20,7 +21,16 @@ impl World<'_> {
         }
         let life = running.life;
         self.note_arrival(request, life);
+        let asks = asked.write.is_none() && self.asks_for_current();
         let Some(running) = self.replicas[usize::from(id)].running.as_mut() else { return };
+        if asks {
+            running.confirming.push(request);
+            let mut refused = false;
+            self.drive(id, |node, _| refused = node.read(request).is_err());
+            let until = if refused { 0 } else { self.plan.write_timeout };
+            let until = self.now.saturating_add(until);
+            return self.schedule(until, Event::Refuse { replica: id, life, request });
+        }
         let ready = match asked.write {
             Some(_) => running.node.not_live().is_none(),
             None => running.node.readable() || !self.duties.waits_until_readable,
@@ -36,6 +46,11 @@ impl World<'_> {
         }
     }
 
+    /// Whether reads wait until the store is known to be current.
+    fn asks_for_current(&self) -> bool {
+        self.mode.reads == Reads::Current && self.duties.reads_are_current
+    }
+
     fn submit(&mut self, id: u16, request: u32) {
         let op = self.requests[request as usize].op();
         let mut refused = false;
@@ -45,7 +60,7 @@ impl World<'_> {
         }
     }
 
-    fn read(&mut self, id: u16, request: u32) {
+    pub fn read(&mut self, id: u16, request: u32) {
         let (unix_ms, key) = (self.clocks(id).unix_ms, self.requests[request as usize].key);
         let Some(running) = self.replicas[usize::from(id)].running.as_mut() else { return };
         let table = running.node.store().table();
@@ -54,6 +69,8 @@ impl World<'_> {
         let source = found.map(|found| self.judge.writer(found.data));
         let waits =
             self.plan.sync == Sync::Always && self.duties.reads_wait && shown > running.durable;
+        // What a majority has agreed upon is on their disks.
+        let waits = waits && self.mode.reads == Reads::Local;
         let Some(source) = source.map_or(Some(None), |known| known.map(Some)) else {
             return self.violate(Kind::ThinAir, || {
                 format!("replica {id} shows a value of {} that nobody wrote", key_name(key))
@@ -94,9 +111,13 @@ impl World<'_> {
 
     pub fn on_refuse(&mut self, id: u16, life: u32, request: u32) {
         let Some(running) = self.replicas[usize::from(id)].running.as_mut() else { return };
-        let waits = running.waiting.iter().position(|waiting| *waiting == request);
-        if let Some(at) = waits.filter(|_| running.life == life) {
-            running.waiting.remove(at);
+        if running.life != life {
+            return;
+        }
+        let before = running.waiting.len() + running.confirming.len();
+        running.waiting.retain(|waits| *waits != request);
+        running.confirming.retain(|waits| *waits != request);
+        if running.waiting.len() + running.confirming.len() < before {
             self.answer(request, Answer::Refused);
         }
     }

@@ -30,6 +30,8 @@ pub enum Kind {
     History,
     /// A client's reads and writes fit no increasing places of the order of deliveries.
     ClientOrder,
+    /// Operations that came one after the other fit no increasing places of the order of deliveries.
+    RealTime,
     /// A replica shows something else than what it has delivered.
     Contents,
     /// A value that nobody wrote.
@@ -62,6 +64,7 @@ impl Kind {
         match self {
             Kind::History => "history",
             Kind::ClientOrder => "client-order",
+            Kind::RealTime => "real-time",
             Kind::Contents => "contents",
             Kind::ThinAir => "thin-air",
             Kind::Diverged => "diverged",

@@ -16,7 +16,7 @@ use super::random::{Concern, Stream};
 use super::record::Recorder;
 use super::replica::Replica;
 use super::verdict::{Broken, Kind};
-use crate::protocol::{Mode, Protocol, ReplyAt, Setup};
+use crate::protocol::{Mode, Protocol, Reads, ReplyAt, Setup};
 
 /// A run that goes on for longer does not come to rest.
 const MAX_EVENTS: u64 = 50_000_000;
@@ -300,11 +300,18 @@ impl<'a> World<'a> {
 
 /// The same mode with its answers given too early.
 fn early(mode: &'static Mode) -> &'static Mode {
-    static EARLY: Mode = Mode {
+    const EARLY: Mode = Mode {
         name: "sequential",
         promise: "answers before the delivery, wrongly",
         build: None,
         reply_at: ReplyAt::Submission,
+        reads: Reads::Local,
     };
-    if mode.reply_at == ReplyAt::Delivery { &EARLY } else { mode }
+    static SEQUENTIAL: Mode = EARLY;
+    static LINEARIZABLE: Mode = Mode { reads: Reads::Current, ..EARLY };
+    match (mode.reply_at, mode.reads) {
+        (ReplyAt::Submission, _) => mode,
+        (_, Reads::Local) => &SEQUENTIAL,
+        (_, Reads::Current) => &LINEARIZABLE,
+    }
 }

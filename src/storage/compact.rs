@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! old:  header | records .............. | cut | records appended meanwhile
-//! new:  header, compacted  | kept .. | #start, #pending | #base | the same records
+//! new:  header, compacted  | kept .. | #start, #pending, #vote, #entry | #base | the same records
 //! ```
 //! Pass 1 ([`Compaction::run`]) needs no lock but the replica's, shortly, once for each batch of 256
 //! records. Pass 2 ([`LogFile::finish_compaction`]) needs the file's writer: it copies what was appended
@@ -27,7 +27,7 @@ use super::error::{Damage, StorageError};
 use super::log_file::LogFile;
 use super::record::{self, Body, Record};
 use super::replay::Found;
-use crate::base::{ReplicaId, Timestamp};
+use crate::base::{KeptLog, LogEntry, LogPlace, ReplicaId, Timestamp};
 
 /// How many records are asked about at once.
 const BATCH: usize = 256;
@@ -92,6 +92,7 @@ struct Notes {
     flush: Option<(u64, u64, Timestamp)>,
     incarnation: u64,
     pending: BTreeMap<Timestamp, Vec<u8>>,
+    kept: KeptLog,
 }
 
 impl<D: Disk> LogFile<D> {
@@ -246,6 +247,7 @@ impl<D: Disk> Compaction<D> {
                 self.out.note(Body::Pending { message: message.into() }, 0, at);
             }
         }
+        self.out.keep(&notes.kept);
         self.note_bytes = (self.out.buffer.len() - before) as u64;
         let delivered = notes.delivered.iter();
         let delivered = delivered.map(|(&replica, &time)| Timestamp::new(time, replica)).collect();
@@ -272,6 +274,11 @@ impl Notes {
             Body::Pending { message } => {
                 self.pending.insert(record.timestamp, message.to_vec());
             }
+            Body::Vote(ballot) => self.kept.ballot = Some(*ballot),
+            Body::Entry { data } => {
+                let place = LogPlace::of(record.timestamp);
+                self.kept.put(LogEntry { place, data: data.to_vec() });
+            }
             Body::Base { delivered } => {
                 delivered.iter().for_each(|&last| self.delivered(last));
                 self.advance(record);
@@ -288,6 +295,7 @@ impl Notes {
     fn advance(&mut self, record: &Record<'_>) {
         self.position = record.position;
         self.last = record.timestamp;
+        self.kept.deliver(record.timestamp);
         self.delivered(record.timestamp);
     }
 
@@ -307,6 +315,16 @@ impl Notes {
 impl<R: Replacement> Output<R> {
     fn note(&mut self, body: Body<'_>, position: u64, timestamp: Timestamp) {
         record::encode(&Record::new(body, position, timestamp), &mut self.buffer);
+    }
+
+    fn keep(&mut self, kept: &KeptLog) {
+        if let Some(ballot) = kept.ballot {
+            self.note(Body::Vote(ballot), 0, Timestamp::ZERO);
+        }
+        for LogEntry { place, data } in &kept.entries {
+            let ts = Timestamp::new(place.time(), ReplicaId(0));
+            self.note(Body::Entry { data: data.into() }, place.index, ts);
+        }
     }
 
     fn flush(&mut self, path: &str) -> Result<(), StorageError> {

@@ -14,7 +14,7 @@ use super::journal::Progress;
 use super::log_file::{Index, LogFile};
 use super::record::{self, Body, Record};
 use super::replay::Replay;
-use crate::base::Timestamp;
+use crate::base::{KeptLog, LogEntry, ReplicaId, Timestamp};
 
 /// How much is gathered before it is written.
 const BUFFER: usize = 1 << 20;
@@ -89,13 +89,15 @@ impl<D: Disk> Install<D> {
     }
 
     /// Puts the replacement in the file's place, durably. `pending` are the own broadcasts to keep noted;
-    /// those that the shipped state has delivered are left out. Behind this, hand the result to
+    /// those that the shipped state has delivered are left out; `log_kept` is what is kept of a Raft log, and up to
+    /// where the own state went when it was. Behind this, hand the result to
     /// [`super::Store::install`] before anything else is executed or written.
     pub fn finish(
         mut self,
         log: &mut LogFile<D>,
         incarnation: u64,
         pending: &[(Timestamp, &[u8])],
+        log_kept: (Timestamp, &KeptLog),
     ) -> Result<Installed, StorageError> {
         if let Some(damage) = self.replay.missing() {
             return Err(self.shipped(damage));
@@ -112,6 +114,18 @@ impl<D: Disk> Install<D> {
             .collect();
         for (at, message) in kept {
             self.append_note(Body::Pending { message: (*message).into() }, *at);
+        }
+        let (own, kept) = log_kept;
+        let kept = kept.behind(own, self.replay.progress.last);
+        if let Some(ballot) = kept.ballot {
+            self.append_note(Body::Vote(ballot), Timestamp::ZERO);
+        }
+        for LogEntry { place, data } in &kept.entries {
+            let before = self.buffer.len();
+            let ts = Timestamp::new(place.time(), ReplicaId(0));
+            let body = Body::Entry { data: data.into() };
+            record::encode(&Record::new(body, place.index, ts), &mut self.buffer);
+            self.length += (self.buffer.len() - before) as u64;
         }
         self.flush()?;
         self.replacement.sync().map_err(StorageError::io("sync the replacement of", &self.path))?;

@@ -17,7 +17,7 @@ use super::error::{Damage, StorageError};
 use super::install::Installed;
 use super::record::{self, Body, Mark, Record};
 use super::table::{Change, Table};
-use crate::base::{Op, Outcome, ReplicaId, Timestamp};
+use crate::base::{Ballot, LogEntry, Op, Outcome, ReplicaId, Timestamp};
 
 /// A file below this size is never compacted.
 const COMPACT_ABOVE: u64 = 1024 * 1024;
@@ -180,6 +180,19 @@ impl Store {
     /// message back ([`super::Opened::pending`]) until an operation of its timestamp is delivered.
     pub fn note_pending(&mut self, timestamp: Timestamp, message: &[u8]) {
         self.note(Record::new(Body::Pending { message: message.into() }, 0, timestamp));
+    }
+
+    /// Notes how the replica stands in elections; the last such note holds.
+    pub fn note_ballot(&mut self, ballot: Ballot) {
+        self.note(Record::new(Body::Vote(ballot), 0, Timestamp::ZERO));
+    }
+
+    /// Notes an entry of the Raft log. Once the line is written, a restart brings it back
+    /// ([`super::Opened::kept`]) until an operation at its index is delivered or another entry replaces it.
+    pub fn note_entry(&mut self, entry: &LogEntry) {
+        let ts = Timestamp::new(entry.place.time(), ReplicaId(0));
+        let data = (&entry.data).into();
+        self.note(Record::new(Body::Entry { data }, entry.place.index, ts));
     }
 
     fn note(&mut self, record: Record<'_>) {

@@ -22,12 +22,14 @@
 //! | `#none` | | ordered: the operation changed nothing; keeps positions contiguous |
 //! | `#start` | incarnation | a start of the replica's process |
 //! | `#pending` | a message | broadcast by this replica, not delivered yet |
+//! | `#vote` | `TERM REPLICA`, `TERM -` or `joining` | linearizable mode: how this replica voted last, if it has a vote; the latest holds |
+//! | `#entry` | a log entry | linearizable mode: an entry of the Raft log (POSITION is its index, TIME its place) that may not be agreed upon yet; replaces all from its index on |
 //! | `#base` | timestamps | end of that part: all up to this position is accounted for; VALUE is the last delivered timestamp of each replica |
 
 use std::borrow::Cow;
 
 use super::escape::{escape, hex, unescape};
-use crate::base::{ReplicaId, Timestamp};
+use crate::base::{Ballot, ReplicaId, Timestamp};
 
 /// The version of the format.
 pub const VERSION: u32 = 1;
@@ -88,11 +90,26 @@ pub enum Body<'a> {
         /// The message, opaque.
         message: Cow<'a, [u8]>,
     },
+    /// How the replica stands in elections.
+    Vote(Ballot),
+    /// An entry of the Raft log; the record's position is its index, the time of its timestamp its place.
+    Entry {
+        /// What it says, opaque.
+        data: Cow<'a, [u8]>,
+    },
     /// End of what a compaction kept.
     Base {
         /// The last delivered timestamp of each replica.
         delivered: Vec<Timestamp>,
     },
+}
+
+impl Body<'_> {
+    /// Whether it is a note about the replica that wrote the file, and says nothing about the data.
+    pub(super) fn is_of_one_replica(&self) -> bool {
+        use Body::{Entry, Pending, Start, Vote};
+        matches!(self, Start { .. } | Pending { .. } | Vote(_) | Entry { .. })
+    }
 }
 
 /// One line.
@@ -226,6 +243,24 @@ fn key_and_value(body: &Body<'_>, out: &mut Vec<u8>) {
         Body::Pending { message } => {
             out.extend_from_slice(b"#pending\t");
             escape(message, out);
+        }
+        Body::Vote(ballot) => {
+            out.extend_from_slice(b"#vote\t");
+            match ballot {
+                Ballot::Joining => out.extend_from_slice(b"joining"),
+                Ballot::Voter { term, vote } => {
+                    number(out, *term);
+                    out.push(b' ');
+                    match vote {
+                        Some(replica) => number(out, u64::from(replica.0)),
+                        None => out.push(b'-'),
+                    }
+                }
+            }
+        }
+        Body::Entry { data } => {
+            out.extend_from_slice(b"#entry\t");
+            escape(data, out);
         }
         Body::Base { delivered } => {
             out.extend_from_slice(b"#base\t");
@@ -362,6 +397,8 @@ fn parse_note<'a>(key: &'a [u8], value: &'a [u8]) -> Result<Body<'a>, RecordErro
         b"#flush_all" => Ok(Body::FlushAll { at: parse_number(value).ok_or_else(wrong)? }),
         b"#none" => Ok(Body::Nothing),
         b"#start" => Ok(Body::Start { incarnation: parse_number(value).ok_or_else(wrong)? }),
+        b"#vote" => Ok(Body::Vote(parse_ballot(value).ok_or_else(wrong)?)),
+        b"#entry" => Ok(Body::Entry { data: unescape(value).ok_or_else(wrong)? }),
         b"#pending" => Ok(Body::Pending { message: unescape(value).ok_or_else(wrong)? }),
         b"#base" => {
             let parts = value.split(|&byte| byte == b' ').filter(|part| !part.is_empty());
@@ -370,6 +407,18 @@ fn parse_note<'a>(key: &'a [u8], value: &'a [u8]) -> Result<Body<'a>, RecordErro
         }
         _ => Err(RecordError::column("KEY", key)),
     }
+}
+
+fn parse_ballot(value: &[u8]) -> Option<Ballot> {
+    if value == b"joining" {
+        return Some(Ballot::Joining);
+    }
+    let space = value.iter().position(|&byte| byte == b' ')?;
+    let vote = match &value[space + 1..] {
+        b"-" => None,
+        replica => Some(ReplicaId(u16::try_from(parse_number(replica)?).ok()?)),
+    };
+    Some(Ballot::Voter { term: parse_number(&value[..space])?, vote })
 }
 
 fn parse_flags(flags: &[u8]) -> Option<(u32, Option<u64>)> {
@@ -496,6 +545,11 @@ mod tests {
             any::<u64>().prop_map(|at| Body::FlushAll { at }),
             Just(Body::Nothing),
             any::<u64>().prop_map(|incarnation| Body::Start { incarnation }),
+            bytes().prop_map(|data| Body::Entry { data }),
+            Just(Body::Vote(Ballot::Joining)),
+            (0..=GREATEST, proptest::option::of(any::<u16>())).prop_map(|(term, vote)| {
+                Body::Vote(Ballot::Voter { term, vote: vote.map(ReplicaId) })
+            }),
             bytes().prop_map(|message| Body::Pending { message }),
             proptest::collection::vec(timestamp, 0..4)
                 .prop_map(|delivered| Body::Base { delivered }),

@@ -18,7 +18,7 @@ use super::journal::{Progress, Store};
 use super::log_file::{Index, LogFile};
 use super::mem_disk::MemDisk;
 use super::record::{self, Body, HEADER_START, Record, RecordError, VERSION};
-use crate::base::Timestamp;
+use crate::base::{KeptLog, LogEntry, LogPlace, Timestamp};
 
 /// What start-up found.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Opened<D: Disk> {
     pub log: LogFile<D>,
     /// Own broadcasts that were not delivered, in timestamp order.
     pub pending: Vec<(Timestamp, Box<[u8]>)>,
+    /// What is kept of a Raft log besides.
+    pub kept: KeptLog,
     /// What there is to tell.
     pub report: Report,
 }
@@ -74,16 +76,17 @@ pub fn open<D: Disk>(mut disk: D, hash_seed: u64) -> Result<Opened<D>, StorageEr
         scan.block(offset, lines).map_err(|error| error.in_file(disk.path()))?;
     }
     report.lines = scan.line;
-    let (replay, index, torn) = scan.finish(&mut disk)?;
+    let (mut replay, index, torn) = scan.finish(&mut disk)?;
     // A process that was killed may have written this without syncing it, and a loss of power would still take
     // it back. From here on it counts as kept, so it has to be.
     disk.handle().sync().map_err(StorageError::io("sync", disk.path()))?;
     report.torn = report.torn.or(torn);
     let pending = replay.undelivered();
+    let kept = std::mem::take(&mut replay.kept);
     let position = replay.progress.position;
     let store = Store::new(replay.progress, replay.incarnation, disk.len());
     let log = LogFile::new(disk, index, position);
-    Ok(Opened { store, log, pending, report })
+    Ok(Opened { store, log, pending, kept, report })
 }
 
 /// Replays any bytes as if they were a file; for fuzzing and for tools. Never panics.
@@ -158,6 +161,7 @@ pub(super) struct Replay {
     pub progress: Progress,
     pub incarnation: u64,
     pending: BTreeMap<Timestamp, Box<[u8]>>,
+    kept: KeptLog,
     part: Part,
     /// The greatest position in the kept part.
     kept_to: u64,
@@ -172,6 +176,7 @@ impl Replay {
             progress: Progress::new(hash_seed),
             incarnation: 0,
             pending: BTreeMap::new(),
+            kept: KeptLog::default(),
             part: Part::Header,
             kept_to: 0,
             group: Vec::new(),
@@ -209,13 +214,18 @@ impl Replay {
             Body::Pending { ref message } => {
                 self.pending.insert(record.timestamp, message.as_ref().into());
             }
+            Body::Vote(ballot) => self.kept.ballot = Some(ballot),
+            Body::Entry { ref data } => {
+                let place = LogPlace::of(record.timestamp);
+                self.kept.put(LogEntry { place, data: data.to_vec() });
+            }
             _ if self.part == Part::Kept => {
                 self.kept_to = self.kept_to.max(record.position);
                 self.progress.apply(&record, line.len() + 1);
             }
             _ => return self.ordered(&record, line).map(|()| false),
         }
-        Ok(matches!(record.body, Body::Start { .. } | Body::Pending { .. }))
+        Ok(record.body.is_of_one_replica())
     }
 
     fn base(&mut self, record: &Record<'_>, delivered: &[Timestamp]) -> Result<(), Damage> {
@@ -228,6 +238,7 @@ impl Replay {
         }
         delivered.iter().for_each(|&last| self.progress.note_delivered(last));
         self.progress.advance(record.position, record.timestamp);
+        self.kept.deliver(record.timestamp);
         self.part = Part::Ordered;
         Ok(())
     }
@@ -251,6 +262,7 @@ impl Replay {
         }
         self.progress.apply(record, line.len() + 1);
         self.progress.advance(record.position, record.timestamp);
+        self.kept.deliver(record.timestamp);
         // Own messages are delivered in the order of their timestamps: forget them one by one.
         while let Some(first) = self.pending.first_entry()
             && first.key().replica == record.timestamp.replica

@@ -15,6 +15,7 @@
 //! peer        what replicas say to each other: a preface, then frames
 //! two_phase   what a coordinator and its participants say to each other
 //! frame       what all binary frames share
+//! raft        what the replicas of a Raft group say, inside of peer frames
 //! codec       operations as bytes, for peer frames
 //! ```
 //!
@@ -32,6 +33,7 @@ pub mod lines;
 pub mod memcached;
 pub mod number;
 pub mod peer;
+pub mod raft;
 pub mod reply;
 pub mod request;
 pub mod resp;

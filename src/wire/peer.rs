@@ -10,6 +10,7 @@
 use super::codec::{self, CodecError, Reader, put_bytes};
 pub use super::frame::FrameError;
 use super::frame::{framed, unframed};
+use super::raft::RaftFrame;
 use crate::base::{Op, ReplicaId, Timestamp};
 
 /// The first bytes on a connection between replicas, in both directions.
@@ -165,6 +166,8 @@ pub enum Frame {
     Fetch(Fetch),
     /// A part of `storage.txt`.
     Chunk(Chunk),
+    /// What the replicas of a Raft group say.
+    Raft(Box<RaftFrame>),
     /// Nothing to say, but alive.
     Heartbeat,
 }
@@ -178,13 +181,14 @@ const KIND_SYNCED: u8 = 6;
 const KIND_FETCH: u8 = 7;
 const KIND_CHUNK: u8 = 8;
 const KIND_HEARTBEAT: u8 = 9;
+const KIND_RAFT: u8 = 10;
 
 /// Appends a frame with a message, without taking the message.
 pub fn put_write(out: &mut Vec<u8>, message: &Message) {
     framed(out, KIND_WRITE, |out| message.encode(out));
 }
 
-fn put_ts(out: &mut Vec<u8>, ts: Timestamp) {
+pub(super) fn put_ts(out: &mut Vec<u8>, ts: Timestamp) {
     out.extend_from_slice(&ts.time.to_le_bytes());
     out.extend_from_slice(&ts.replica.0.to_le_bytes());
 }
@@ -194,7 +198,7 @@ fn put_place(out: &mut Vec<u8>, place: StreamPlace) {
     out.extend_from_slice(&place.time.to_le_bytes());
 }
 
-fn take_ts(r: &mut Reader<'_>) -> Result<Timestamp, CodecError> {
+pub(super) fn take_ts(r: &mut Reader<'_>) -> Result<Timestamp, CodecError> {
     Ok(Timestamp { time: r.u64()?, replica: ReplicaId(r.u16()?) })
 }
 
@@ -253,6 +257,7 @@ impl Frame {
                 out.extend_from_slice(&[c.first.into(), c.full.into(), c.end.into()]);
                 out.extend_from_slice(&c.lines);
             }),
+            Frame::Raft(raft) => framed(out, KIND_RAFT, |out| raft.encode(out)),
             Frame::Heartbeat => framed(out, KIND_HEARTBEAT, |_| ()),
         }
     }
@@ -302,6 +307,7 @@ impl Frame {
                 end: r.flag()?,
                 lines: r.rest().to_vec(),
             }),
+            KIND_RAFT => Frame::Raft(Box::new(RaftFrame::take(&mut r)?)),
             KIND_HEARTBEAT => Frame::Heartbeat,
             kind => return Err(FrameError::Kind(kind)),
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use consistency_lab::base::{Now, Op, Outcome, ReplicaId};
 use consistency_lab::node::{LogWrite, Node, NodeLog};
-use consistency_lab::protocol::{self, Backlog, Mode, Recovered, Refusal, ReplyAt, Setup};
+use consistency_lab::protocol::{self, Backlog, Mode, Recovered, Refusal, ReplyAt, Setup, Tail};
 use consistency_lab::storage::{self, MemDisk};
 use consistency_lab::wire::peer::{Frame, Message};
 
@@ -93,11 +93,13 @@ impl Cluster {
             write_delay: self.delay,
             remember_own: self.mode.reply_at == ReplyAt::Submission,
             backlog: self.backlog,
+            tail: Tail::default(),
             recovered: Recovered::default(),
         };
         self.next_life += 1;
         let build = self.mode.build.expect("a mode that is built");
-        let node = Node::new(self.mode, build, setup, opened.store, pending.collect());
+        let kept = KeptLog::default();
+        let node = Node::new(self.mode, build, setup, opened.store, pending.collect(), kept);
         self.running[i] = Some(Replica { node, log: NodeLog::new(opened.log, 7) });
         self.drive(i, |_, _| ());
     }

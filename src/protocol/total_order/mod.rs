@@ -331,6 +331,7 @@ impl<R: Rules> Protocol for TotalOrder<R> {
                 self.advance(fx);
                 Ok(())
             }
+            Frame::Raft(_) => Err(Violation::Unexpected("frame of a Raft group")),
             Frame::Heartbeat => Ok(()),
             Frame::Greeting(_) => Err(Violation::Unexpected("second greeting")),
             Frame::Fetch(_) => Err(Violation::Unexpected("request for state")),
@@ -406,7 +407,12 @@ impl<R: Rules> Protocol for TotalOrder<R> {
             pending: self.pending.len(),
             own_pending: self.pending.load(self.me()).0,
             incarnation: self.incarnation,
+            role: None,
         }
+    }
+
+    fn own(&self, message: &Message) -> Option<Timestamp> {
+        (message.ts.replica == self.me()).then_some(message.ts)
     }
 
     fn own_pending(&self) -> Box<dyn Iterator<Item = &Message> + '_> {
