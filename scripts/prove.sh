@@ -61,7 +61,7 @@ done < <("$lab" sim --list-mutants)
 
 echo
 echo "Correct modes: nothing in $seeds seeds of 200 operations on 3 replicas, and in a tenth of that on 1 to 5."
-for mode in eventual sequential; do
+for mode in eventual sequential linearizable; do
     sweep "correct" "$mode" 0 "nothing" --seeds "0..$seeds"
     # Other sizes have failures of their own; a tenth of the seeds each.
     for replicas in 1 2 4 5; do

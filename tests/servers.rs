@@ -226,6 +226,7 @@ fn wrong_usage_is_one_line_and_64() {
         &["eventual", "sequential", "invalid value 'strict'"],
     );
     assert_refused(&["--consistency=causal"], 64, &["causal", "not built"]);
+    #[cfg(not(feature = "raft"))]
     assert_refused(&["--consistency=linearizable"], 64, &["linearizable", "not built"]);
     assert_refused(&[], 64, &["--consistency"]);
     let with = |more: &[&'static str]| [&["--consistency=eventual"], more].concat();

@@ -153,9 +153,16 @@ fn sync_always_loses_nothing_when_each_replica_is_killed_in_turn() {
     kill_each_in_turn("sequential", &["--sync", "always"]);
 }
 
+#[cfg(feature = "raft")]
+#[test]
+fn linearizable_loses_nothing_when_each_replica_is_killed_in_turn() {
+    kill_each_in_turn("linearizable", &[]);
+}
+
 #[test]
 fn all_replicas_killed_at_once_lose_nothing() {
-    for mode in ["sequential", "eventual"] {
+    let all = if cfg!(feature = "raft") { 3 } else { 2 };
+    for mode in &["sequential", "eventual", "linearizable"][..all] {
         let mut cluster = Cluster::start(mode, &[]);
         let mut acknowledged = Vec::new();
         for round in 0..3 {

@@ -40,6 +40,20 @@ fn eventual_holds() {
     clean(&Config::new("eventual"));
 }
 
+#[cfg(feature = "raft")]
+#[test]
+fn linearizable_holds() {
+    clean(&Config::new("linearizable"));
+}
+
+#[cfg(feature = "raft")]
+#[test]
+fn linearizable_holds_with_other_numbers_of_replicas() {
+    for replicas in [1, 2, 4, 5] {
+        clean(&Config { replicas, operations: 100, ..Config::new("linearizable") });
+    }
+}
+
 #[test]
 fn other_numbers_of_replicas_hold() {
     for mode in ["sequential", "eventual"] {

@@ -10,7 +10,7 @@ use super::plan::{
 };
 use super::random::{Concern, Stream};
 use crate::faults::{Fault, FaultSet, Kind};
-use crate::protocol::ReplyAt;
+use crate::protocol::{Reads, ReplyAt};
 
 /// About how many operations there are to one fault.
 const OPERATIONS_A_FAULT: u64 = 30;
@@ -39,6 +39,8 @@ impl Plan {
         if mode.reply_at == ReplyAt::Submission || config.replicas == 1 {
             faults = faults.without(Kind::DiskLost);
         }
+        // Where all goes by way of a leader an answer takes four messages; who waits for less never gets one.
+        let patience = if mode.reads == Reads::Current { 500 } else { 0 };
         let pace = [MS / 2, 2 * MS, 5 * MS, 20 * MS][shape.below(4) as usize];
         let links = links(&mut shape, config.replicas);
         let clients = scripts(seed, config, pace);
@@ -52,8 +54,8 @@ impl Plan {
             sync,
             sync_time: shape.between(MS / 10, 4 * MS),
             chunk: shape.between(100, 2000) as usize,
-            write_timeout: shape.between(50, 1000) * MS,
-            client_timeout: shape.between(100, 2000) * MS,
+            write_timeout: shape.between(50, 1000).max(patience) * MS,
+            client_timeout: shape.between(100, 2000).max(patience) * MS,
             settle: (20_000 + 100 * config.operations as u64) * MS,
             client_delay: Delay { base: MS / 20, jitter: MS / 20, shape: Shape::Exponential },
             links,

@@ -59,6 +59,9 @@ pub struct Mutant {
 const BOTH: &[&str] = &["eventual", "sequential"];
 const SEQUENTIAL: &[&str] = &["sequential"];
 const EVENTUAL: &[&str] = &["eventual"];
+/// Those that deliver first and answer then.
+const ORDERED: &[&str] =
+    if cfg!(feature = "raft") { &["sequential", "linearizable"] } else { SEQUENTIAL };
 
 const fn rule<R: Rules>(
     name: &'static str,
@@ -143,7 +146,7 @@ pub const MUTANTS: &[Mutant] = &[
     duty(
         "early-reply",
         "answers a write before it is delivered",
-        SEQUENTIAL,
+        ORDERED,
         Duties { answers_at_delivery: false, ..Duties::ALL },
     ),
     duty(
@@ -181,7 +184,94 @@ pub const MUTANTS: &[Mutant] = &[
     rule::<StaleSnapshot>("stale-snapshot", "is content with the state of a peer that lags", BOTH),
     rule::<LiveTooSoon>("live-too-soon", "takes part before it has heard from all peers", BOTH),
     rule::<SendsOnce>("sends-once", "does not send again what a broken link has lost", BOTH),
+    #[cfg(feature = "raft")]
+    duty(
+        "stale-read",
+        "answers reads without asking a majority what is current",
+        LINEARIZABLE,
+        Duties { reads_are_current: false, ..Duties::ALL },
+    ),
+    #[cfg(feature = "raft")]
+    duty(
+        "unkept-promise",
+        "votes and acknowledges before its disk keeps it",
+        LINEARIZABLE,
+        Duties { promises_wait: false, ..Duties::ALL },
+    ),
+    #[cfg(feature = "raft")]
+    raft::FORGETS_VOTE,
+    #[cfg(feature = "raft")]
+    raft::COMMITS_BY_COUNTING,
+    #[cfg(feature = "raft")]
+    raft::JOINS_TOO_SOON,
+    #[cfg(feature = "raft")]
+    raft::TAKES_TWICE,
+    #[cfg(feature = "raft")]
+    raft::PROPOSES_TOO_SOON,
 ];
+
+#[cfg(feature = "raft")]
+const LINEARIZABLE: &[&str] = &["linearizable"];
+
+/// Those that break a rule of Raft's.
+#[cfg(feature = "raft")]
+mod raft {
+    use super::{Duties, LINEARIZABLE, Mutant};
+    use crate::base::ReplicaId;
+    use crate::protocol::raft::{Rules, build_with};
+
+    const fn rule<R: Rules>(name: &'static str, breaks: &'static str) -> Mutant {
+        let build = Some(build_with::<R> as _);
+        Mutant { name, breaks, modes: LINEARIZABLE, build, duties: Duties::ALL }
+    }
+
+    macro_rules! raft_rules {
+        ($($mutant:ident $name:ident ($called:literal, $breaks:literal) { $($body:tt)* })*) => {$(
+            pub(super) const $mutant: Mutant = rule::<$name>($called, $breaks);
+            #[derive(Clone, Copy, Debug)]
+            struct $name;
+            impl Rules for $name {
+                const ASSERTED: bool = false;
+                $($body)*
+            }
+        )*};
+    }
+
+    raft_rules! {
+        FORGETS_VOTE ForgetsVote ("forgets-vote", "keeps its term on disk, and not its vote") {
+            fn kept_vote(_vote: Option<ReplicaId>) -> Option<ReplicaId> {
+                None
+            }
+        }
+        COMMITS_BY_COUNTING CommitsByCounting (
+            "commits-by-counting",
+            "takes an entry of an earlier term as agreed upon because a majority holds it"
+        ) {
+            const MESSAGE_BYTES: u64 = 0;
+            fn counts_any_term() -> bool {
+                true
+            }
+        }
+        JOINS_TOO_SOON JoinsTooSoon ("joins-too-soon", "votes although it has lost its disk") {
+            fn joins_with_care() -> bool {
+                false
+            }
+        }
+        TAKES_TWICE TakesTwice ("takes-twice", "puts a write into the log again that a new link brings again") {
+            fn takes_once() -> bool {
+                false
+            }
+        }
+        PROPOSES_TOO_SOON ProposesTooSoon (
+            "proposes-too-soon",
+            "proposes a write again before it knows what became of it in earlier terms"
+        ) {
+            fn is_settled(_delivered_term: u64, _term: u64) -> bool {
+                true
+            }
+        }
+    }
+}
 
 /// The mutant of this name.
 pub fn find(name: &str) -> Option<&'static Mutant> {
