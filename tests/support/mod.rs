@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use consistency_lab::base::{Now, Op, Outcome, ReplicaId};
+use consistency_lab::base::{KeptLog, Now, Op, Outcome, ReplicaId};
 use consistency_lab::node::{LogWrite, Node, NodeLog};
 use consistency_lab::protocol::{self, Backlog, Mode, Recovered, Refusal, ReplyAt, Setup, Tail};
 use consistency_lab::storage::{self, MemDisk};
