@@ -171,7 +171,7 @@ await() {
     local subject=$1 seconds=$2
     shift 2
     wait_until "$seconds" ends_or "$subject" "$@" || {
-        REASON="it was not ready within $seconds s: $(last_line "$SCRATCH/$subject"/*.log)"
+        REASON="waited $seconds s for ${1//_/ }: $(last_line "$SCRATCH/$subject"/*.log)"
         return 1
     }
     all_live "$subject" || {
@@ -338,28 +338,32 @@ CONFIG
         launch zookeeper "${java[@]}" -Dzookeeper.forceSync=no -Dzookeeper.jmx.log4j.disable=true -cp "$jars" \
             org.apache.zookeeper.server.quorum.QuorumPeerMain "$folder/$i.cfg"
     done
-    await zookeeper 60 zookeeper_leads || return 1
+    await zookeeper 120 zookeeper_leads || return 1
     VERSION[zookeeper]=$(basename "$(readlink -f "$JARS/zookeeper.jar")" .jar)
     TO[zookeeper]=$(addresses "${PORTS[@]:0:3}")
     for i in 0 1 2; do
         [[ $(zookeeper_mode "${PORTS[i]}") != leader ]] || leader=${PORTS[i]}
     done
     lead zookeeper "127.0.0.1:$leader"
-    # One client for all runs: it takes orders from one pipe and answers on the other.
-    mkfifo "$folder/orders" "$folder/answers"
+    # One client for all runs: it takes orders from a pipe, and answers each with a line of a file.
+    mkfifo "$folder/orders"
     launch_zookeeper_load "${java[@]}" -cp "$folder/classes:$jars" ZooKeeperLoad "${TO[zookeeper]}" "$keys" "$value_size"
-    exec {ORDERS}<>"$folder/orders" {ANSWERS}<>"$folder/answers"
-    await zookeeper 60 answered ready
+    exec {ORDERS}<>"$folder/orders"
+    await zookeeper 120 answered
 }
 
 launch_zookeeper_load() {
-    "$@" <"$SCRATCH/zookeeper/orders" >"$SCRATCH/zookeeper/answers" 2>"$SCRATCH/zookeeper/load.log" &
+    ANSWERS=$SCRATCH/zookeeper/answers ANSWERED=0
+    : >"$ANSWERS"
+    "$@" <"$SCRATCH/zookeeper/orders" >"$ANSWERS" 2>"$SCRATCH/zookeeper/load.log" &
     PIDS[zookeeper]+=" $!"
 }
 
-# answered [LINE]: whether the ZooKeeper client has answered, and that; ANSWER is the answer.
+# answered: whether the ZooKeeper client has answered once more, with a whole line; ANSWER is the answer.
 answered() {
-    read -r -t 0.1 -u "$ANSWERS" ANSWER && [[ -z ${1:-} || $ANSWER == "$1" ]]
+    (($(wc -l <"$ANSWERS") > ANSWERED)) || return 1
+    ANSWERED=$((ANSWERED + 1))
+    ANSWER=$(sed -n "${ANSWERED}p" "$ANSWERS")
 }
 
 # zookeeper_mode PORT: leader, follower, or nothing yet.
