@@ -31,7 +31,7 @@ use crate::runtime::{Host, Notice, Place, Settings, StartError, SyncPolicy};
 use crate::wire::Tongue;
 
 /// The consistency mode that the servers run in.
-pub const MODE: &str = "sequential";
+pub const MODE: &str = "linearizable";
 
 /// How the names of temporary stores begin; the process's number follows.
 const TEMPORARY: &str = "kvstore2pcsystem-";
