@@ -5,7 +5,7 @@ mod two_phase_support;
 
 use std::collections::BTreeMap;
 
-use consistency_lab::protocol::two_phase::Answer;
+use consistency_lab::protocol::two_phase::{Answer, Violation};
 use two_phase_support::{MS, World, delete, get, set, text};
 
 /// What one client does to a pair of keys that only it writes: 3i+1 sets the first, 3i+2 the second, 3i+3 deletes
@@ -199,6 +199,9 @@ fn run(n: u16, seed: u64, faults: Faults) -> bool {
         }
         world.run(MS);
         clients.take(&mut world);
+    }
+    for (p, why) in &world.cuts {
+        assert!(matches!(why, Violation::Silent | Violation::Replaced), "P{p}: {why}");
     }
     for p in 0..n {
         world.heal(p);
