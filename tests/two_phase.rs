@@ -236,7 +236,7 @@ fn run(n: u16, seed: u64, faults: Faults) -> bool {
 }
 
 fn sweep(n: u16, faults: Faults) -> (u64, u64) {
-    let seeds: u64 = std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(30);
+    let seeds: u64 = std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
     let first: u64 = std::env::var("FIRST_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let mut served = 0;
     for seed in first..first + seeds {
