@@ -273,15 +273,29 @@ impl Coordinator {
 
     fn tell(&self, event: &Event) {
         match event {
+            Event::Began(txn) => debug!("{txn} begins"),
+            Event::Decided { txn, commit } => debug!("{txn}: {}", decision(*commit)),
+            Event::Finished(txn) => debug!("{txn} is finished"),
+            Event::Decides(view) => debug!("view {} is decided: {:?}", view.id.epoch, view.members),
+            Event::Active(view) => info!("view {} is active: {:?}", view.id.epoch, view.members),
+            Event::Excludes(p) => warn!("participant {p} is excluded: it does not answer"),
+            Event::Joins(p) => info!("participant {p} is brought up to date"),
+            Event::CaughtUp(p) => info!("participant {p} has caught up"),
+            Event::StartsOver { incarnation } => {
+                warn!("starts over as incarnation {incarnation}: nobody with the data is left");
+            }
+            Event::Resolved { txn, commit } => {
+                info!("{txn}, left by an earlier coordinator: {}", decision(*commit));
+            }
             Event::DataLost => {
                 warn!("all participants have lost their memory, and with it all data")
             }
-            Event::Excludes(p) => warn!("participant {p} is excluded: it does not answer"),
-            Event::StartsOver { .. } => warn!("{event:?}"),
-            Event::Began(_) | Event::Decided { .. } | Event::Finished(_) => debug!("{event:?}"),
-            _ => info!("{event:?}"),
         }
     }
+}
+
+fn decision(commit: bool) -> &'static str {
+    if commit { "commit" } else { "abort" }
 }
 
 /// Hands the answers to the clients, and sends all that each of them gets in one go.
