@@ -22,7 +22,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use super::{Answer, Command, Frame, Members, PresumedAbort, Report};
-use super::{Rules, Timing, TxnId, View, Violation};
+use super::{Rules, Timing, TxnId, View, ViewId, Violation};
 use joining::Join;
 use locks::Locks;
 use recovery::Known;
@@ -141,7 +141,10 @@ struct Peer {
     answered_at: Duration,
     /// Until when it may rely on not being excluded, as far as it has been told so.
     promised: Duration,
-    /// It has to be excluded: it has reported anew, or was silent, while it was a member.
+    /// The last view that it was told to install.
+    told: ViewId,
+    /// It has reported anew since there is a view: until it joins, it is no member, or has to be excluded, and
+    /// nothing of the transactions that it took part in concerns it.
     lost: bool,
     join: Option<Join>,
 }
@@ -169,9 +172,13 @@ pub struct Coordinator<T, R: Rules = PresumedAbort> {
     active: View,
     /// Whose word is missing until `view` is active.
     pending: Members,
+    /// Whether those who join with `view` have stored it, and all others have been told.
+    told_all: bool,
     /// Whether `view` begins empty, and what its members shall end; until it is active for the first time.
     first: (bool, Option<Vec<TxnId>>),
     known: Known,
+    /// All data is new and empty, and commands wait until more than one participant has it.
+    filling: bool,
     /// Until when commands wait for the participants; `None` before the first input.
     patience: Option<Duration>,
     /// Whether they wait although nobody is connected: only at the very start.
@@ -206,8 +213,10 @@ impl<T, R: Rules> Coordinator<T, R> {
             view: View::default(),
             active: View::default(),
             pending: Members::default(),
+            told_all: true,
+            filling: false,
             first: (false, None),
-            known: Known::new(setup.incarnation),
+            known: Known::default(),
             patience: None,
             at_start: true,
             next_beat: Duration::ZERO,
@@ -309,6 +318,7 @@ impl<T, R: Rules> Coordinator<T, R> {
         if self.phase == Phase::Serving {
             self.go_on_joining(now);
             self.commit_late(now);
+            self.end_filling(now);
         }
         self.end_patience(now);
         if now >= self.next_beat {
@@ -318,7 +328,7 @@ impl<T, R: Rules> Coordinator<T, R> {
 
     /// When [`Coordinator::finish`] next has something to do by itself.
     pub fn deadline(&self) -> Option<Duration> {
-        let patience = self.patience.filter(|_| !self.waiting.is_empty());
+        let patience = self.patience.filter(|_| self.filling || !self.waiting.is_empty());
         let beat = Some(self.next_beat).filter(|_| !self.up().is_empty());
         [patience, beat, self.next_loss()].into_iter().flatten().min()
     }
@@ -349,7 +359,7 @@ impl<T, R: Rules> Coordinator<T, R> {
     /// Where it stands.
     pub fn status(&self) -> Status {
         Status {
-            serving: self.phase == Phase::Serving,
+            serving: self.serves(),
             incarnation: self.incarnation,
             view: self.view,
             connected: self.up(),
@@ -366,6 +376,11 @@ impl<T, R: Rules> Coordinator<T, R> {
         }
     }
 
+    /// Whether commands are carried out at once.
+    fn serves(&self) -> bool {
+        self.phase == Phase::Serving && !self.filling
+    }
+
     fn peer(&mut self, p: u16) -> &mut Peer {
         &mut self.peers[usize::from(p)]
     }
@@ -379,6 +394,11 @@ impl<T, R: Rules> Coordinator<T, R> {
         self.select(|peer| peer.link == Link::Up)
     }
 
+    /// Who of them has been there ever since it became a member or began to join.
+    fn trusted(&self) -> Members {
+        self.select(|peer| peer.link == Link::Up && !peer.lost)
+    }
+
     fn joining(&self) -> Members {
         self.select(|peer| peer.join.is_some())
     }
@@ -388,7 +408,7 @@ impl<T, R: Rules> Coordinator<T, R> {
     }
 
     fn send_all(&mut self, to: Members, frame: &Frame) {
-        for p in to.and(self.up()).iter() {
+        for p in to.and(self.trusted()).iter() {
             self.send(p, frame);
         }
     }
