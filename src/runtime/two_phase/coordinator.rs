@@ -11,7 +11,7 @@ use super::intake::{Intake, LinkError, read_preface};
 use super::outbox::{Bytes, Outbox};
 use super::{CoordinatorSettings, DIAL_TIMEOUT, LINK_BOUND, Life, SILENCE, Server, StartError};
 use crate::protocol::two_phase::coordinator::{Coordinator as Machine, Setup};
-use crate::protocol::two_phase::{Answer, Event, Frame, MAX_PARTICIPANTS};
+use crate::protocol::two_phase::{Answer, Event, Frame, MAX_PARTICIPANTS, Members};
 use crate::runtime::budget::Budget;
 use crate::runtime::link::Link;
 use crate::runtime::ports::{self, Owner};
@@ -133,15 +133,19 @@ impl Coordinator {
                 warn!("cut the link to participant {p}: it {why}");
             }
         }
+        let mut touched = Members::default();
         for p in self.participants() {
             let frames = machine.frames_mut(p);
-            if !frames.is_empty() && !self.link(p).enqueue(frames) {
-                warn!("cut the link to participant {p}: too much waits for it");
+            if !frames.is_empty() {
+                touched.insert(p);
+                if !self.link(p).enqueue(frames) {
+                    warn!("cut the link to participant {p}: too much waits for it");
+                }
             }
         }
         let deadline = machine.deadline();
         drop(machine);
-        self.send(source);
+        self.send(source, touched);
         answer(replies);
         events.iter().for_each(|event| self.tell(event));
         self.life.mind(deadline);
@@ -150,20 +154,17 @@ impl Coordinator {
 
     /// Sends what has gathered for the participants. While one owes an answer (it answers every frame), more
     /// gathers until that comes.
-    fn send(&self, source: Source) {
+    fn send(&self, source: Source, mut touched: Members) {
         match source {
-            Source::Own => self.participants().for_each(|p| self.link(p).flush()),
-            Source::Client => self.send_others(None),
+            Source::Own => return self.participants().for_each(|p| self.link(p).flush()),
+            Source::Client => {}
             Source::Link(p) => {
                 // It has just spoken and waits, so it comes first.
                 self.link(p).flush();
-                self.send_others(Some(p));
+                touched.remove(p);
             }
         }
-    }
-
-    fn send_others(&self, but: Option<u16>) {
-        for p in self.participants().filter(|p| Some(*p) != but) {
+        for p in touched.iter() {
             self.link(p).flush_unless_busy(true);
         }
     }
