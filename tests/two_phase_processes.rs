@@ -232,6 +232,7 @@ fn one_fails_comes_back_and_serves_when_the_other_fails() {
         assert_eq!(client.ask(&["SET", "before", &value]), "+OK");
         lab.kill_participant(a);
         assert_eq!(client.insist(&["SET", "without a", &value]), "+OK");
+        lab.members(&format!("{{{b}}}"));
         lab.start_participant(a);
         lab.members("{0, 1}");
         assert_eq!(client.ask(&["SET", "with both", &value]), "+OK");

@@ -146,8 +146,8 @@ impl Coordinator {
         let deadline = machine.deadline();
         drop(machine);
         self.send(source, touched);
-        answer(replies);
         events.iter().for_each(|event| self.tell(event));
+        answer(replies);
         self.life.mind(deadline);
         Some(result)
     }
