@@ -111,7 +111,7 @@ fn shows(client: &mut Client, key: &str, value: &str) {
 /// All that comes until the server closes.
 fn rest(client: &Client) -> String {
     let mut all = Vec::new();
-    match (&mut &*client.stream()).read_to_end(&mut all) {
+    match (&mut client.stream()).read_to_end(&mut all) {
         Ok(_) => {}
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
     }

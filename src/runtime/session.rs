@@ -99,8 +99,10 @@ impl<'a> Session<'a> {
             if next == Next::Close || self.replica.stopping() {
                 return Ok(());
             }
-            buffer.copy_within(used..filled, 0);
-            filled -= used;
+            if used > 0 {
+                buffer.copy_within(used..filled, 0);
+                filled -= used;
+            }
             self.resize(&mut buffer, filled)?;
         }
     }

@@ -483,6 +483,37 @@ participant_info 127.0.0.1:8004
         for path in ["no/such/file.conf", "/"] {
             all.extend(Config::load(Path::new(path)).map_err(|e| e.to_string()).err());
         }
-        insta::assert_snapshot!(all.join("\n"), @"");
+        insta::assert_snapshot!(all.join("\n"), @r#"
+        lab.conf: expected a line mode coordinator, mode participant or mode server, found none
+        lab.conf: expected a line mode coordinator, mode participant or mode server, found none
+        lab.conf:1: expected mode as the first parameter, found "coordinator_info"
+        lab.conf:1: expected mode to be coordinator, participant or server, found no value
+        lab.conf:1: expected mode to be coordinator, participant or server, found "Coordinator"
+        lab.conf:1: expected one value behind mode, found also "!"
+        lab.conf:2: expected mode once, as the first parameter, found "mode participant"
+        lab.conf: expected a line coordinator_info HOST:PORT: where it listens, found none
+        lab.conf: expected a line participant_info HOST:PORT for each participant, found none
+        lab.conf:3: expected coordinator_info once; line 2 has it, found "coordinator_info h:2"
+        lab.conf:3: expected participant_info to be HOST:PORT, such as 127.0.0.1:8001, found no value
+        lab.conf:3: expected participant_info to be HOST:PORT, such as 127.0.0.1:8001, found "h"
+        lab.conf:3: expected participant_info to be HOST:PORT, such as 127.0.0.1:8001, found "h:70000"
+        lab.conf:3: expected participant_info to be HOST:PORT, such as 127.0.0.1:8001, found "::1:8001"
+        lab.conf:3: expected one value behind participant_info, found also "h:3"
+        lab.conf:4: expected each address once; line 3 has it, found "H:2"
+        lab.conf:3: expected each address once; line 2 has it, found "h:1"
+        lab.conf:5: expected coordinator_info or participant_info in mode coordinator, found "participants_info"
+        lab.conf:3: expected coordinator_info or participant_info in mode coordinator, found "peer_info"
+        lab.conf:130: expected at most 127 lines participant_info, found one more
+        lab.conf: expected a line participant_info HOST:PORT: where it listens, found none
+        lab.conf: expected a line coordinator_info HOST:PORT: where the coordinator is, found none
+        lab.conf:3: expected participant_info once; line 2 has it, found "participant_info h:2"
+        lab.conf:4: expected coordinator_info once; line 3 has it, found another coordinator_info
+        lab.conf: expected a line server_info HOST:PORT: where it listens, found none
+        lab.conf:3: expected server_info or peer_info in mode server, found "coordinator_info"
+        lab.conf:1: expected mode to be coordinator, participant or server, found "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
+        lab.conf:2: expected text in UTF-8, found the byte 0xff
+        cannot read the configuration file no/such/file.conf: No such file or directory (os error 2)
+        cannot read the configuration file /: expected a file of at most 1048576 bytes
+        "#);
     }
 }

@@ -4,7 +4,11 @@
 //! come to one and the same address; a connection's first byte says which of them it is. The servers number
 //! themselves: all addresses, sorted as text, so that every server gives each the same number. What is sorted
 //! travels as a digest with every greeting, so that servers whose files name different addresses refuse each
-//! other with a line that says so, and do not mix up who is who.
+//! other with a line that says so, and do not mix up who is who. (So an address is the same text in every file:
+//! `0.0.0.0:8001` here and `10.0.0.1:8001` there are two.)
+//!
+//! A request has at most 512 MiB in all, and so has what one server tells another of it; a key has at most
+//! 1 MiB. What is larger, refused, or not decided in time is answered with `-ERROR`.
 //!
 //! Without `--data` the store is a temporary folder, removed when the server stops. What a killed one leaves there
 //! is removed by the next server on the machine. So a server that was killed comes back empty, and its peers

@@ -308,7 +308,8 @@ fn head(buf: &[u8], at: usize) -> Head {
             (Some(number), Some(b'\n')) => Head::Number(number, at + end + 2),
             (Some(_), Some(_)) => Head::Wrong,
         },
-        None if line.len() == LONGEST_HEAD => Head::Wrong,
+        // Behind a bare LF no CR can make it a number.
+        None if line.len() == LONGEST_HEAD || line.contains(&b'\n') => Head::Wrong,
         None => Head::NotYet,
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! - what follows a number or a bulk string must be CRLF; redis takes any two bytes, and so reads on after
 //!   a wrong length as if nothing had happened;
-//! - a number longer than any that could be right is refused at once, where redis waits for 64 KiB of it;
+//! - a number longer than any that could be right, or with a bare LF behind it, is refused at once, where redis
+//!   waits for 64 KiB of it;
 //! - at most [`MAX_ARGUMENTS`] arguments, keys of at most 250 bytes, values of at most `max_value`; a
 //!   request that is larger is answered with an error and swallowed, and the connection stays in step;
 //! - lines of words know no quotes.
