@@ -8,6 +8,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod two_phase;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

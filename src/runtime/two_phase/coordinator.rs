@@ -11,7 +11,7 @@ use super::intake::{Intake, LinkError, read_preface};
 use super::outbox::{Bytes, Outbox};
 use super::{CoordinatorSettings, DIAL_TIMEOUT, LINK_BOUND, Life, SILENCE, Server, StartError};
 use crate::protocol::two_phase::coordinator::{Coordinator as Machine, Setup};
-use crate::protocol::two_phase::{Answer, Event, Frame, MAX_PARTICIPANTS};
+use crate::protocol::two_phase::{Answer, Event, Frame, MAX_PARTICIPANTS, Members};
 use crate::runtime::budget::Budget;
 use crate::runtime::link::Link;
 use crate::runtime::ports::{self, Owner};
@@ -133,37 +133,38 @@ impl Coordinator {
                 warn!("cut the link to participant {p}: it {why}");
             }
         }
+        let mut touched = Members::default();
         for p in self.participants() {
             let frames = machine.frames_mut(p);
-            if !frames.is_empty() && !self.link(p).enqueue(frames) {
-                warn!("cut the link to participant {p}: too much waits for it");
+            if !frames.is_empty() {
+                touched.insert(p);
+                if !self.link(p).enqueue(frames) {
+                    warn!("cut the link to participant {p}: too much waits for it");
+                }
             }
         }
         let deadline = machine.deadline();
         drop(machine);
-        self.send(source);
-        answer(replies);
+        self.send(source, touched);
         events.iter().for_each(|event| self.tell(event));
+        answer(replies);
         self.life.mind(deadline);
         Some(result)
     }
 
     /// Sends what has gathered for the participants. While one owes an answer (it answers every frame), more
     /// gathers until that comes.
-    fn send(&self, source: Source) {
+    fn send(&self, source: Source, mut touched: Members) {
         match source {
-            Source::Own => self.participants().for_each(|p| self.link(p).flush()),
-            Source::Client => self.send_others(None),
+            Source::Own => return self.participants().for_each(|p| self.link(p).flush()),
+            Source::Client => {}
             Source::Link(p) => {
                 // It has just spoken and waits, so it comes first.
                 self.link(p).flush();
-                self.send_others(Some(p));
+                touched.remove(p);
             }
         }
-    }
-
-    fn send_others(&self, but: Option<u16>) {
-        for p in self.participants().filter(|p| Some(*p) != but) {
+        for p in touched.iter() {
             self.link(p).flush_unless_busy(true);
         }
     }
@@ -273,15 +274,29 @@ impl Coordinator {
 
     fn tell(&self, event: &Event) {
         match event {
+            Event::Began(txn) => debug!("{txn} begins"),
+            Event::Decided { txn, commit } => debug!("{txn}: {}", decision(*commit)),
+            Event::Finished(txn) => debug!("{txn} is finished"),
+            Event::Decides(view) => debug!("view {} is decided: {:?}", view.id.epoch, view.members),
+            Event::Active(view) => info!("view {} is active: {:?}", view.id.epoch, view.members),
+            Event::Excludes(p) => warn!("participant {p} is excluded: it does not answer"),
+            Event::Joins(p) => info!("participant {p} is brought up to date"),
+            Event::CaughtUp(p) => info!("participant {p} has caught up"),
+            Event::StartsOver { incarnation } => {
+                warn!("starts over as incarnation {incarnation}: nobody with the data is left");
+            }
+            Event::Resolved { txn, commit } => {
+                info!("{txn}, left by an earlier coordinator: {}", decision(*commit));
+            }
             Event::DataLost => {
                 warn!("all participants have lost their memory, and with it all data")
             }
-            Event::Excludes(p) => warn!("participant {p} is excluded: it does not answer"),
-            Event::StartsOver { .. } => warn!("{event:?}"),
-            Event::Began(_) | Event::Decided { .. } | Event::Finished(_) => debug!("{event:?}"),
-            _ => info!("{event:?}"),
         }
     }
+}
+
+fn decision(commit: bool) -> &'static str {
+    if commit { "commit" } else { "abort" }
 }
 
 /// Hands the answers to the clients, and sends all that each of them gets in one go.

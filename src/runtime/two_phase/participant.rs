@@ -142,6 +142,9 @@ impl Participant {
         log: &mut Option<TwoPhaseLog<RealDisk>>,
         mut batches: Vec<Batch>,
     ) -> Vec<Arc<Outbox>> {
+        if self.life.stopping() {
+            return Vec::new();
+        }
         if let Some(log) = log {
             let records = batches.iter_mut().map(|batch| std::mem::take(&mut batch.records));
             if let Err(error) = log.write(records.flatten()) {
@@ -183,8 +186,8 @@ impl Participant {
 
     fn end(&self) {
         drop(lock(&self.machine));
-        // What has been synced has been told or not; what has not been synced has not been told.
-        drop(lock(&self.log));
+        // With the log goes the lock on its folder. What had not been synced, nobody has been told.
+        drop(lock(&self.log).take());
         self.close_all();
     }
 
