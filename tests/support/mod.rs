@@ -98,7 +98,7 @@ impl Cluster {
         };
         self.next_life += 1;
         let build = self.mode.build.expect("a mode that is built");
-        let node = Node::new(self.mode, build, setup, opened.store, pending.collect());
+        let node = Node::new(self.mode, build, setup, opened.store, pending.collect(), opened.kept);
         self.running[i] = Some(Replica { node, log: NodeLog::new(opened.log, 7) });
         self.drive(i, |_, _| ());
     }
