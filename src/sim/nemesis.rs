@@ -1,12 +1,14 @@
 //! The nemesis: has the planned faults happen, and heals everything at the end.
 //!
 //! Some faults are only fair while the others are well: a cluster of these modes survives the loss of one
-//! disk as long as all other replicas are live and stay so until the lost copy is whole again. A fault that
-//! would not be fair at its time is left out.
+//! disk as long as all other replicas are live and stay so until the lost copy is whole again. Where a majority
+//! decides, the others need only keep their disks meanwhile. A fault that would not be fair at its time is left
+//! out.
 
 use super::replica::Death;
 use super::world::{Event, Phase, World};
 use crate::faults::Fault;
+use crate::protocol::Reads;
 use crate::storage::MemDisk;
 
 impl World<'_> {
@@ -32,6 +34,12 @@ impl World<'_> {
 
     /// Whether a replica may lose its memory now.
     fn may_die(&mut self, id: u16) -> bool {
+        // Where a majority decides, the others may die as they like, as long as they keep their disks.
+        self.mode.reads == Reads::Current || self.is_whole(id)
+    }
+
+    /// Whether no other replica than this one has lost its disk and not got all back yet.
+    fn is_whole(&mut self, id: u16) -> bool {
         match self.repairing {
             Some((lost, position)) if lost != id => {
                 if self.is_safe(lost, position) {
@@ -168,7 +176,8 @@ impl World<'_> {
             let live = self.node(peer).is_some_and(|node| node.status().live);
             live && self.replicas[usize::from(peer)].on_failure.is_none()
         });
-        if !others_well || !self.may_die(id) {
+        let others_well = others_well || self.mode.reads == Reads::Current;
+        if !others_well || !self.is_whole(id) {
             return false;
         }
         let Some(position) = self.node(id).map(|node| node.store().position()) else {

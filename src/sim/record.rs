@@ -318,8 +318,8 @@ fn raft_label(frame: &RaftFrame) -> String {
             format!("{kind:?}{refused} {term}.{index}+{entries} agreed {}", step.commit)
         }
         RaftFrame::Forward { term, .. } => format!("forward in term {term}"),
-        RaftFrame::AskRead { round } => format!("read {round}"),
-        RaftFrame::ReadAt { round, index } => format!("read {round} at {index}"),
+        RaftFrame::AskRead { round, .. } => format!("read {round}"),
+        RaftFrame::ReadAt { round, index, .. } => format!("read {round} at {index}"),
         RaftFrame::AskStanding => "standing".to_owned(),
         RaftFrame::Standing { term, commit } => format!("term {term}, agreed {commit}"),
     }

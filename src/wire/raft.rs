@@ -24,11 +24,15 @@ pub enum RaftFrame {
     },
     /// Asks the leader up to where a read must see.
     AskRead {
-        /// The number of the question.
+        /// The life of the replica that asks: an answer may be under way to an earlier one.
+        life: u64,
+        /// The number of the question in that life.
         round: u64,
     },
     /// The answer: up to this index.
     ReadAt {
+        /// The life that asked.
+        life: u64,
         /// The number of the question.
         round: u64,
         /// The index.
@@ -202,8 +206,10 @@ impl RaftFrame {
                 numbers(TAG_FORWARD, &[*term]);
                 out.extend_from_slice(proposal);
             }
-            Self::AskRead { round } => numbers(TAG_ASK_READ, &[*round]),
-            Self::ReadAt { round, index } => numbers(TAG_READ_AT, &[*round, *index]),
+            Self::AskRead { life, round } => numbers(TAG_ASK_READ, &[*life, *round]),
+            Self::ReadAt { life, round, index } => {
+                numbers(TAG_READ_AT, &[*life, *round, *index]);
+            }
             Self::AskStanding => numbers(TAG_ASK_STANDING, &[]),
             Self::Standing { term, commit } => numbers(TAG_STANDING, &[*term, *commit]),
         }
@@ -221,8 +227,8 @@ impl RaftFrame {
             }),
             TAG_STEP => Self::Step(Step::take(r)?),
             TAG_FORWARD => Self::Forward { term: r.u64()?, proposal: r.rest().to_vec() },
-            TAG_ASK_READ => Self::AskRead { round: r.u64()? },
-            TAG_READ_AT => Self::ReadAt { round: r.u64()?, index: r.u64()? },
+            TAG_ASK_READ => Self::AskRead { life: r.u64()?, round: r.u64()? },
+            TAG_READ_AT => Self::ReadAt { life: r.u64()?, round: r.u64()?, index: r.u64()? },
             TAG_ASK_STANDING => Self::AskStanding,
             TAG_STANDING => Self::Standing { term: r.u64()?, commit: r.u64()? },
             tag => return Err(CodecError::Tag { what: "a Raft frame", tag }),
@@ -326,8 +332,8 @@ mod tests {
             RaftFrame::Hello(hello),
             RaftFrame::Step(step()),
             RaftFrame::Forward { term: 3, proposal: b"p".to_vec() },
-            RaftFrame::AskRead { round: 1 },
-            RaftFrame::ReadAt { round: 1, index: 2 },
+            RaftFrame::AskRead { life: 9, round: 1 },
+            RaftFrame::ReadAt { life: 9, round: 1, index: 2 },
             RaftFrame::AskStanding,
             RaftFrame::Standing { term: 2, commit: 9 },
         ];

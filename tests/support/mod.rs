@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use consistency_lab::base::{KeptLog, Now, Op, Outcome, ReplicaId};
+use consistency_lab::base::{Now, Op, Outcome, ReplicaId};
 use consistency_lab::node::{LogWrite, Node, NodeLog};
 use consistency_lab::protocol::{self, Backlog, Mode, Recovered, Refusal, ReplyAt, Setup, Tail};
 use consistency_lab::storage::{self, MemDisk};
@@ -98,8 +98,7 @@ impl Cluster {
         };
         self.next_life += 1;
         let build = self.mode.build.expect("a mode that is built");
-        let kept = KeptLog::default();
-        let node = Node::new(self.mode, build, setup, opened.store, pending.collect(), kept);
+        let node = Node::new(self.mode, build, setup, opened.store, pending.collect(), opened.kept);
         self.running[i] = Some(Replica { node, log: NodeLog::new(opened.log, 7) });
         self.drive(i, |_, _| ());
     }

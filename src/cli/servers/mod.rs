@@ -25,6 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   servers --consistency=sequential --init x=0
   servers --consistency=eventual --write-delay 5s
+  servers --consistency=linearizable               # Raft: goes on while a majority is up
   servers --consistency=sequential --only 2        # one replica a process: start 0, 1 and 2
   servers --consistency=sequential --init x=0 --history run.jsonl      # for lab check run.jsonl
   printf 'set x 2\\n42\\nget x\\nquit\\n' | nc 127.0.0.1 9889";
@@ -41,7 +42,7 @@ Examples:
 pub struct Arguments {
     #[command(subcommand)]
     other: Option<Other>,
-    /// What the replicas promise: eventual or sequential.
+    /// What the replicas promise: eventual, sequential or linearizable.
     #[arg(long, value_name = "MODE", value_parser = parse_mode, required = true)]
     consistency: Option<&'static Mode>,
     /// How many replicas there are.

@@ -80,6 +80,8 @@ mod log;
 mod reads;
 pub mod rules;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod writes;
 
 use std::collections::VecDeque;
@@ -367,12 +369,12 @@ impl<R: Rules> Protocol for RaftMachine<R> {
             }
             RaftFrame::Step(step) => self.on_step(peer, step, fx),
             RaftFrame::Forward { term, proposal } => self.on_forward(peer, term, proposal),
-            RaftFrame::AskRead { round } => {
-                self.on_ask(peer, round);
+            RaftFrame::AskRead { life, round } => {
+                self.on_ask(peer, (life, round));
                 Ok(())
             }
-            RaftFrame::ReadAt { round, index } => {
-                self.on_read_at(round, index);
+            RaftFrame::ReadAt { life, round, index } => {
+                self.on_read_at(life, round, index);
                 Ok(())
             }
             RaftFrame::AskStanding => {

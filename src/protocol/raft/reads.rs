@@ -18,6 +18,10 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// How many questions of the leader to its majority may be open; each replica has one round open at a time.
 const MOST_OPEN: usize = 1024;
 
+/// A round of a life of a replica. Without the life, what was answered to an earlier one would pass for the answer
+/// to a later question of the same number.
+type Question = (u64, u64);
+
 /// The rounds of one replica, and what it owes the others as their leader.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
@@ -30,9 +34,9 @@ pub(super) struct Rounds {
     /// Rounds that have an answer, and up to where the store must go.
     answered: VecDeque<(u64, u64)>,
     /// The rounds that replicas ask for, this one's own among them.
-    asked: Vec<Option<u64>>,
+    asked: Vec<Option<Question>>,
     /// What the majority is being asked about, by number.
-    asking: VecDeque<(u64, Vec<Option<u64>>)>,
+    asking: VecDeque<(u64, Vec<Option<Question>>)>,
     last_question: u64,
 }
 
@@ -68,13 +72,15 @@ impl Rounds {
 
 impl<R: Rules> RaftMachine<R> {
     /// A peer asks for a round. A later question of it takes the place of an earlier one.
-    pub(super) fn on_ask(&mut self, peer: ReplicaId, round: u64) {
+    pub(super) fn on_ask(&mut self, peer: ReplicaId, round: Question) {
         self.rounds.asked.resize(usize::from(self.setup.replicas), None);
         self.rounds.asked[peer.index()] = Some(round);
     }
 
-    pub(super) fn on_read_at(&mut self, round: u64, index: u64) {
-        self.rounds.answer(round, index);
+    pub(super) fn on_read_at(&mut self, life: u64, round: u64, index: u64) {
+        if life == self.setup.life {
+            self.rounds.answer(round, index);
+        }
     }
 
     /// Begins a round, or asks again.
@@ -96,11 +102,11 @@ impl<R: Rules> RaftMachine<R> {
             None => return,
         }
         rounds.open = Some((now.since_start, leader));
-        let round = rounds.begun;
+        let (life, round) = (self.setup.life, rounds.begun);
         if leader == self.setup.me {
-            self.on_ask(leader, round);
+            self.on_ask(leader, (life, round));
         } else {
-            fx.send(leader, &Frame::Raft(Box::new(RaftFrame::AskRead { round })));
+            fx.send(leader, &Frame::Raft(Box::new(RaftFrame::AskRead { life, round })));
         }
     }
 
@@ -135,11 +141,11 @@ impl<R: Rules> RaftMachine<R> {
             };
             let Some((_, asked)) = asking.remove(at) else { continue };
             for (id, round) in (0..).map(ReplicaId).zip(asked) {
-                let Some(round) = round else { continue };
+                let Some((life, round)) = round else { continue };
                 if id == self.setup.me {
                     self.rounds.answer(round, index);
                 } else {
-                    fx.send(id, &Frame::Raft(Box::new(RaftFrame::ReadAt { round, index })));
+                    fx.send(id, &Frame::Raft(Box::new(RaftFrame::ReadAt { life, round, index })));
                 }
             }
         }
