@@ -80,7 +80,8 @@ impl Process {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", namespace, env!("CARGO_BIN_EXE_kvstore2pcsystem")]);
         command.arg("--config_path").arg(config);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         Process(child.expect("ip starts it"))
     }
 }

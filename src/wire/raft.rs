@@ -269,14 +269,8 @@ impl Proposal {
         let mut r = Reader::new(bytes);
         let (origin, life, number) = Self::take_name(&mut r)?;
         let at = take_short(&mut r)?;
-        let proposal = Self {
-            origin,
-            life,
-            number,
-            at,
-            prompt: r.flag()?,
-            op: codec::take_op(&mut r)?,
-        };
+        let proposal =
+            Self { origin, life, number, at, prompt: r.flag()?, op: codec::take_op(&mut r)? };
         r.finish()?;
         Ok(proposal)
     }

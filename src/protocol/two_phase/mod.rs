@@ -203,6 +203,9 @@ pub enum Violation {
     /// A newer connection of the coordinator has taken its place.
     #[error("has connected anew elsewhere")]
     Replaced,
+    /// It has answered a heartbeat and not what it was sent before.
+    #[error("has left something unanswered that came before a heartbeat")]
+    Owes,
     /// Nothing has come from it for as long as an answer counts.
     #[error("has been silent for too long")]
     Silent,

@@ -141,6 +141,8 @@ struct Peer {
     answered_at: Duration,
     /// Until when it may rely on not being excluded, as far as it has been told so.
     promised: Duration,
+    /// A heartbeat and when it was sent; by the answer to it, everything sent before must be answered too.
+    mark: Option<(u64, Duration)>,
     /// The last view that it was told to install.
     told: ViewId,
     /// It has reported anew since there is a view: until it joins, it is no member, or has to be excluded, and
@@ -183,6 +185,8 @@ pub struct Coordinator<T, R: Rules = PresumedAbort> {
     patience: Option<Duration>,
     /// Whether they wait although nobody is connected: only at the very start.
     at_start: bool,
+    /// The time of the present input.
+    clock: Duration,
     next_beat: Duration,
     next_copy: u64,
     /// The number of the next command.
@@ -219,6 +223,7 @@ impl<T, R: Rules> Coordinator<T, R> {
             known: Known::default(),
             patience: None,
             at_start: true,
+            clock: Duration::ZERO,
             next_beat: Duration::ZERO,
             next_copy: 1,
             next: 1,
@@ -259,6 +264,7 @@ impl<T, R: Rules> Coordinator<T, R> {
         if peer.link != Link::Down {
             peer.link = Link::Down;
             peer.out.clear();
+            peer.mark = None;
             self.stop_joining(p);
             self.ask_others(p);
         }
@@ -370,6 +376,7 @@ impl<T, R: Rules> Coordinator<T, R> {
 
     /// The clock of the first input is when everything begins.
     fn begin(&mut self, now: Duration) {
+        self.clock = now;
         if self.patience.is_none() {
             self.patience = Some(now + self.setup.timing.patience);
             self.next_beat = now;

@@ -38,6 +38,7 @@ impl<T, R: Rules> Coordinator<T, R> {
         peer.link = Link::Greeted;
         peer.heard_at = now;
         peer.out.clear();
+        peer.mark = None;
         self.send(p, &Frame::Greeting(greeting));
     }
 

@@ -32,6 +32,8 @@ pub(super) struct Running<T> {
     /// How many locks it waits for.
     missing: usize,
     began: Duration,
+    /// When its participants were last sent something to answer.
+    sent: Duration,
     state: State,
 }
 
@@ -189,7 +191,7 @@ impl<T, R: Rules> Coordinator<T, R> {
             Command::Delete { keys } => (State::Write(Change::Delete { keys }), true),
         };
         let exclusive = matches!(state, State::Write(_));
-        let mut running = Running { ticket, size, missing: 0, began: now, state };
+        let mut running = Running { ticket, size, missing: 0, began: now, sent: now, state };
         if locked {
             running.missing =
                 running.keys().iter().filter(|key| !self.locks.acquire(id, key, exclusive)).count();
@@ -205,7 +207,9 @@ impl<T, R: Rules> Coordinator<T, R> {
     fn start(&mut self, id: u64) {
         let at = self.view.members.or(self.joining());
         let txn = self.txn(id);
+        let sent = self.clock;
         let Some(running) = self.running.get_mut(&id) else { return };
+        running.sent = sent;
         let placeholder = State::Read { key: Key::from([]), at: None };
         let change = match std::mem::replace(&mut running.state, placeholder) {
             State::Write(change) => change,
@@ -246,9 +250,12 @@ impl<T, R: Rules> Coordinator<T, R> {
     /// the work.
     fn ask(&mut self, id: u64) {
         let may = self.view.members.and(self.active.members).and(self.trusted());
-        let Some(Running { state: State::Read { key, at }, .. }) = self.running.get_mut(&id) else {
+        let now = self.clock;
+        let Some(Running { state: State::Read { key, at }, sent, .. }) = self.running.get_mut(&id)
+        else {
             return;
         };
+        *sent = now;
         let hash = foldhash::fast::FixedState::default().hash_one(&**key);
         *at = may.iter().nth(hash as usize % may.len().max(1));
         match *at {
@@ -315,6 +322,8 @@ impl<T, R: Rules> Coordinator<T, R> {
                 }
                 self.try_to_commit(id);
             }
+            // One that joins has no say yet; what it cannot take, it cannot be brought up to date with.
+            Err(_) if !is_member => return Err(Violation::Unexpected("NO while it joins")),
             Err(why) => self.decide(id, Some(why)),
         }
         Ok(())
@@ -340,6 +349,18 @@ impl<T, R: Rules> Coordinator<T, R> {
         std::mem::take(&mut self.held).into_iter().for_each(|id| self.decide(id, None));
     }
 
+    /// Whether `p` has not answered something that it was sent before this time. Looks at the commands that
+    /// began before it, which are few: a command takes two rounds.
+    pub(super) fn owes(&self, p: u16, before: Duration) -> bool {
+        let older = self.running.values().take_while(|running| running.began < before);
+        older.filter(|running| running.sent < before).any(|running| match &running.state {
+            State::Preparing(write) => write.missing.has(p),
+            State::Deciding { missing, .. } => missing.has(p),
+            State::Read { at, .. } => *at == Some(p),
+            State::Write(_) | State::Held(_) => false,
+        })
+    }
+
     /// For the variant that commits when it has waited long enough.
     pub(super) fn commit_late(&mut self, now: Duration) {
         if R::commits_on_timeout() {
@@ -354,7 +375,9 @@ impl<T, R: Rules> Coordinator<T, R> {
 
     fn decide(&mut self, id: u64, no: Option<No>) {
         let txn = self.txn(id);
+        let sent = self.clock;
         let Some(running) = self.running.get_mut(&id) else { return };
+        running.sent = sent;
         let (State::Preparing(write) | State::Held(write)) = &mut running.state else { return };
         let at = write.at;
         let write = Prepared { keys: std::mem::take(&mut write.keys), ..*write };

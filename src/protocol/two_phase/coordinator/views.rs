@@ -28,6 +28,7 @@ impl<T, R: Rules> Coordinator<T, R> {
                 peer.promised = peer.promised.max(peer.answered_at + lease);
             }
             let number = peer.beat;
+            peer.mark.get_or_insert((number, now));
             self.send(p, &Frame::Heartbeat { number, heard, finished });
         }
     }
@@ -40,7 +41,11 @@ impl<T, R: Rules> Coordinator<T, R> {
         if n > peer.answered {
             (peer.answered, peer.answered_at) = (n, now);
         }
-        Ok(())
+        // A participant answers in the order in which it is asked, so it cannot leave a command waiting for ever.
+        match peer.mark.take_if(|(number, _)| *number <= n) {
+            Some((_, sent)) if !self.peer(p).lost && self.owes(p, sent) => Err(Violation::Owes),
+            _ => Ok(()),
+        }
     }
 
     /// Until when the silence of a connected participant is borne.
