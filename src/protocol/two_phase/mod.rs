@@ -3,6 +3,7 @@
 pub mod coordinator;
 pub mod participant;
 mod rules;
+mod table;
 
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ pub struct Timing {
     /// How long commands wait for the participants after a start; then they are answered with an error.
     pub patience: Duration,
 }
+
+/// The highest incarnation that is believed: one can always raise one's own above it.
+pub const HIGHEST_INCARNATION: u64 = u64::MAX / 2;
 
 impl Default for Timing {
     fn default() -> Self {
@@ -115,6 +119,12 @@ pub enum Violation {
         /// Where the configuration has it.
         now: u16,
     },
+    /// A newer connection of the coordinator has taken its place.
+    #[error("has connected anew elsewhere")]
+    Replaced,
+    /// Nothing has come from it for as long as an answer counts.
+    #[error("has been silent for too long")]
+    Silent,
     /// More of something than one side keeps for the other.
     #[error("sent more than {0} {1}")]
     TooMany(usize, &'static str),

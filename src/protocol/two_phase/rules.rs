@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 
-use crate::wire::two_phase::{Members, ViewId};
+use crate::wire::two_phase::{Members, View, ViewId};
 
 /// The rules of one variant of the protocol.
 pub trait Rules: Debug + Send + 'static {
@@ -35,9 +35,15 @@ pub trait Rules: Debug + Send + 'static {
         committed_somewhere
     }
 
-    /// Coordinator: whether data of the view `held` may be the newest, where `newest` has been heard of.
-    fn is_newest(held: ViewId, newest: ViewId) -> bool {
-        held == newest
+    /// Coordinator: which of two views is the newer one, whose data counts.
+    fn newer(one: View, other: View) -> View {
+        if other.id > one.id { other } else { one }
+    }
+
+    /// Coordinator: whether a participant's data is still that of the last view that this process made, where
+    /// `active` is the last that all had stored.
+    fn is_own_last(held: ViewId, active: ViewId, last: ViewId) -> bool {
+        active <= held && held <= last
     }
 
     /// Coordinator: whether enough participants are there for the newest view among them to be the newest
