@@ -86,7 +86,9 @@ impl<T: Ord + Clone> Watch<T> {
                 if !self.serving.contains(&participant) {
                     return Ok(());
                 }
-                self.serving.iter().try_for_each(|other| self.compare(*other, &txn, participant, commit))
+                self.serving
+                    .iter()
+                    .try_for_each(|other| self.compare(*other, &txn, participant, commit))
             }
             Step::Dropped(participant) => {
                 self.ended.remove(&participant);
@@ -99,7 +101,9 @@ impl<T: Ord + Clone> Watch<T> {
                     let ended = self.ended.get(one).into_iter().flatten();
                     ended.into_iter().try_for_each(|(txn, commit)| {
                         let others = self.serving.iter().filter(|other| *other > one);
-                        others.into_iter().try_for_each(|other| self.compare(*other, txn, *one, *commit))
+                        others
+                            .into_iter()
+                            .try_for_each(|other| self.compare(*other, txn, *one, *commit))
                     })
                 })
             }

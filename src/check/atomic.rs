@@ -71,9 +71,8 @@ pub fn find(problem: &Problem<'_>) -> Found {
         Err(why) => return Found::Unknown(why),
     };
     let writes = |id: &OpId| matches!(history.operation(*id).action, Action::Write(_));
-    let several = |command: &&Command| {
-        command.operations.len() > 1 && command.operations.iter().all(writes)
-    };
+    let several =
+        |command: &&Command| command.operations.len() > 1 && command.operations.iter().all(writes);
     let all: Vec<OpId> = history.ids().collect();
     let mut whole = 0;
     for command in commands.iter().filter(several) {
@@ -210,7 +209,11 @@ fn explain(problem: &Problem<'_>, command: &Command) -> Half {
     for (key, moments) in &shows {
         let ranges: Vec<String> =
             moments.iter().map(|moment| range(history, *moment, command)).collect();
-        why.push(format!("on {} it can only have taken effect {};", shown(key), ranges.join(", or ")));
+        why.push(format!(
+            "on {} it can only have taken effect {};",
+            shown(key),
+            ranges.join(", or ")
+        ));
     }
     why.push("no moment fits all of its keys.".to_owned());
     Half { command: command.operations.clone(), operations: kept, why }
@@ -261,11 +264,8 @@ fn event(history: &History, number: u32) -> String {
         .iter()
         .find(|operation| operation.invoked == number || operation.completed == number);
     let Some(operation) = of else { return "the end".to_owned() };
-    let what = format!(
-        "{} {}",
-        shown(history.process(operation.process)),
-        describe(history, operation)
-    );
+    let what =
+        format!("{} {}", shown(history.process(operation.process)), describe(history, operation));
     let verb = if operation.invoked == number { "began" } else { "ended" };
     format!("“{what}” {verb}")
 }

@@ -9,8 +9,8 @@ use super::super::agree;
 use super::super::error::{Place, ReadError, shown};
 use super::super::lines::{Line, Lines};
 use super::super::{
-    Action, Builder, Clock, Fault, History, KeyId, Message, OpId, Outcome, ProcessId, Told, Together,
-    ValueId,
+    Action, Builder, Clock, Fault, History, KeyId, Message, OpId, Outcome, ProcessId, Together,
+    Told, ValueId,
 };
 use super::fields::{Fields, Found, KINDS, Kind, Object, Text, scalar};
 use super::put::Order;
