@@ -22,7 +22,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use super::{Answer, Command, Frame, Members, PresumedAbort, Report};
-use super::{Rules, Timing, TxnId, View, Violation};
+use super::{Rules, Timing, TxnId, View, ViewId, Violation};
 use joining::Join;
 use locks::Locks;
 use recovery::Known;
@@ -143,6 +143,8 @@ struct Peer {
     answered_at: Duration,
     /// Until when it may rely on not being excluded, as far as it has been told so.
     promised: Duration,
+    /// The last view that it was told to install.
+    told: ViewId,
     /// It has to be excluded: it has reported anew, or was silent, while it was a member.
     lost: bool,
     join: Option<Join>,
@@ -171,9 +173,13 @@ pub struct Coordinator<T, R: Rules = PresumedAbort> {
     active: View,
     /// Whose word is missing until `view` is active.
     pending: Members,
+    /// Whether those who join with `view` have stored it, and all others have been told.
+    told_all: bool,
     /// Whether `view` begins empty, and what its members shall end; until it is active for the first time.
     first: (bool, Option<Vec<TxnId>>),
     known: Known,
+    /// All data is new and empty, and commands wait until more than one participant has it.
+    filling: bool,
     /// Until when commands wait for the participants; `None` before the first input.
     patience: Option<Duration>,
     /// Whether they wait although nobody is connected: only at the very start.
@@ -208,8 +214,10 @@ impl<T, R: Rules> Coordinator<T, R> {
             view: View::default(),
             active: View::default(),
             pending: Members::default(),
+            told_all: true,
+            filling: false,
             first: (false, None),
-            known: Known::new(setup.incarnation),
+            known: Known::default(),
             patience: None,
             at_start: true,
             next_beat: Duration::ZERO,
@@ -311,6 +319,7 @@ impl<T, R: Rules> Coordinator<T, R> {
         if self.phase == Phase::Serving {
             self.go_on_joining(now);
             self.commit_late(now);
+            self.end_filling(now);
         }
         self.end_patience(now);
         if now >= self.next_beat {
@@ -320,7 +329,7 @@ impl<T, R: Rules> Coordinator<T, R> {
 
     /// When [`Coordinator::finish`] next has something to do by itself.
     pub fn deadline(&self) -> Option<Duration> {
-        let patience = self.patience.filter(|_| !self.waiting.is_empty());
+        let patience = self.patience.filter(|_| self.filling || !self.waiting.is_empty());
         let beat = Some(self.next_beat).filter(|_| !self.up().is_empty());
         [patience, beat, self.next_loss()].into_iter().flatten().min()
     }
@@ -351,7 +360,7 @@ impl<T, R: Rules> Coordinator<T, R> {
     /// Where it stands.
     pub fn status(&self) -> Status {
         Status {
-            serving: self.phase == Phase::Serving,
+            serving: self.serves(),
             incarnation: self.incarnation,
             view: self.view,
             connected: self.up(),
@@ -366,6 +375,11 @@ impl<T, R: Rules> Coordinator<T, R> {
             self.patience = Some(now + self.setup.timing.patience);
             self.next_beat = now;
         }
+    }
+
+    /// Whether commands are carried out at once.
+    fn serves(&self) -> bool {
+        self.phase == Phase::Serving && !self.filling
     }
 
     fn peer(&mut self, p: u16) -> &mut Peer {

@@ -10,20 +10,12 @@ use crate::protocol::two_phase::{
 };
 
 /// What this process knows of the views of its own earlier incarnations.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Known {
-    /// Its first incarnation that nobody else's came after.
-    since: u64,
     /// The last view that it decided upon, and the last that was active before.
     last: Option<(View, View)>,
     /// Until when a promise to somebody keeps it from forming a view.
     pub(super) wait_until: Option<Duration>,
-}
-
-impl Known {
-    pub(super) fn new(since: u64) -> Self {
-        Self { since, last: None, wait_until: None }
-    }
 }
 
 /// A view that may be formed.
@@ -62,6 +54,7 @@ impl<T, R: Rules> Coordinator<T, R> {
         self.view = View::default();
         self.pending = Members::default();
         self.first = (false, None);
+        self.filling = false;
         self.give_up();
         for p in 0..self.setup.participants {
             let peer = self.peer(p);
@@ -106,7 +99,7 @@ impl<T, R: Rules> Coordinator<T, R> {
                 }
                 // Another coordinator has been here; what it has done to the views is not known.
                 self.start_over(now, newest + 1);
-                self.known = Known::new(self.incarnation);
+                self.known = Known::default();
             }
             // It belongs to an incarnation that is over.
             _ => {}
@@ -129,60 +122,53 @@ impl<T, R: Rules> Coordinator<T, R> {
 
     fn plan(&self) -> Option<Plan> {
         let up = self.up();
-        let is_blank = |p: u16| self.peers[usize::from(p)].report.view.id.epoch == 0;
-        let all = Members::first(self.setup.participants);
         let held = |p: u16| self.peers[usize::from(p)].report.view;
-        let highest = up.iter().map(|p| held(p).id.epoch).max().unwrap_or(0);
+        let holders: Members = up.iter().filter(|p| held(*p).id.epoch > 0).collect();
+        let highest = holders.iter().map(|p| held(p).id.epoch).max().unwrap_or(0);
         let epoch = self.known.last.map_or(0, |(last, _)| last.id.epoch).max(highest);
-        let fresh = Plan { members: all, from: View::default(), epoch };
-        if up == all && all.iter().all(is_blank) {
-            return Some(fresh);
+        let all = Members::first(self.setup.participants);
+        if up == all && holders.is_empty() {
+            // (c): all data begins with one participant, and the others join it.
+            return Some(Plan { members: Members::one(0), from: View::default(), epoch });
         }
-        if let Some((last, from)) = self.known.last {
-            return self.plan_from_own(up, last, from).or_else(|| {
-                // The first view never became active: nothing has ever been stored.
-                let own =
-                    |p: u16| self.peers[usize::from(p)].report.view.id.maker >= self.known.since;
-                let never = from.id.epoch == 0 && up == all;
-                (never && all.iter().all(|p| is_blank(p) || own(p))).then_some(fresh)
-            });
+        if let Some((last, active)) = self.known.last {
+            return self.plan_from_own(holders, last, active);
         }
-        let newest = up
-            .iter()
-            .filter(|p| !is_blank(*p))
-            .map(held)
-            .reduce(|one, other| R::newer(one, other))?;
-        let holders: Members = up.iter().filter(|p| held(*p).id == newest.id).collect();
+        let newest = holders.iter().map(held).reduce(R::newer)?;
         let members = holders.and(newest.members);
         let all_members = members == newest.members;
-        let certain = R::is_certain(all_members, self.has_majority_with_witness(up, members));
-        (certain && !members.is_empty()).then_some(Plan { members, from: newest, epoch })
+        let certain = R::is_certain(all_members, self.has_majority_with_witness(holders, members));
+        // Where some hold only the view before it, theirs counts as the last that was active.
+        let oldest = members.iter().map(held).min_by_key(|view| view.id)?;
+        let common = members.iter().map(|p| held(p).members).fold(newest.members, Members::and);
+        let from = if common.is_empty() { newest } else { View { id: oldest.id, members: common } };
+        certain.then_some(Plan { members, from, epoch })
     }
 
     /// (d): this very process made the last view.
-    fn plan_from_own(&self, up: Members, last: View, from: View) -> Option<Plan> {
+    fn plan_from_own(&self, holders: Members, last: View, active: View) -> Option<Plan> {
+        let from = if active.id.epoch == 0 { last } else { active };
         let holds = |p: &u16| {
             let held = self.peers[usize::from(*p)].report.view.id;
             R::is_own_last(held, from.id, last.id)
         };
-        let heirs: Members = up.and(last.members).and(from.members).iter().filter(holds).collect();
-        let plan = Plan { members: heirs, from, epoch: last.id.epoch };
-        (!heirs.is_empty()).then_some(plan)
+        let heirs = holders.and(last.members).and(from.members);
+        let members: Members = heirs.iter().filter(holds).collect();
+        (!members.is_empty()).then_some(Plan { members, from, epoch: last.id.epoch })
     }
 
-    /// (b): those that remember anything are a majority, and a holder of the newest view saw the newest
-    /// incarnation that any of them knows end while it held its lease.
-    fn has_majority_with_witness(&self, up: Members, holders: Members) -> bool {
+    /// (b): those that hold anything are a majority, and a member of the newest view among them saw the
+    /// newest incarnation that any participant knows end while it held its lease.
+    fn has_majority_with_witness(&self, holders: Members, members: Members) -> bool {
         let report = |p: u16| &self.peers[usize::from(p)].report;
-        let remember = up.iter().filter(|p| report(*p).view.id.epoch > 0).count();
-        let newest = up.iter().map(|p| report(p).seen).max().unwrap_or(0);
-        remember > usize::from(self.setup.participants) / 2
-            && holders.iter().any(|p| report(p).witness && report(p).seen == newest)
+        let newest = self.up().iter().map(|p| report(p).seen).max().unwrap_or(0);
+        holders.len() > usize::from(self.setup.participants) / 2
+            && members.iter().any(|p| report(p).witness && report(p).seen == newest)
     }
 
     fn form(&mut self, plan: Plan) {
         let fresh = plan.from.id.epoch == 0;
-        if fresh && self.known.last.is_some_and(|(_, from)| from.id.epoch > 0) {
+        if fresh && self.known.last.is_some_and(|(_, active)| active.id.epoch > 0) {
             self.events.push(Event::DataLost);
         }
         let commits = self.resolve(plan.members);

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 use std::time::Duration;
 
-use super::{Coordinator, Event, Link, Phase};
+use super::{Coordinator, Event, Link};
 use crate::protocol::two_phase::{
     Answer, Blob, Change, Command, Frame, Key, Members, No, Refusal, Rules, TxnId, Violation,
 };
@@ -130,7 +130,7 @@ impl<T, R: Rules> Coordinator<T, R> {
         let refusal = match size(&command) {
             None => Refusal::TooLarge,
             Some(size) if self.is_full(size) => Refusal::Busy,
-            Some(size) if self.phase == Phase::Serving => {
+            Some(size) if self.serves() => {
                 self.bytes += size;
                 return self.enter(now, command, size, ticket);
             }
@@ -156,11 +156,20 @@ impl<T, R: Rules> Coordinator<T, R> {
 
     /// Commands that have waited long enough are answered.
     pub(super) fn end_patience(&mut self, now: Duration) {
-        if self.phase != Phase::Serving && !self.waiting.is_empty() && !self.is_patient(now) {
+        if !self.serves() && !self.waiting.is_empty() && !self.is_patient(now) {
             for (_, size, ticket) in std::mem::take(&mut self.waiting) {
                 self.bytes -= size;
                 self.replies.push((ticket, Answer::Error(Refusal::NoData)));
             }
+        }
+    }
+
+    /// All who are there have the new and empty data, or it has taken too long.
+    pub(super) fn end_filling(&mut self, now: Duration) {
+        let all = self.up().without(self.view.members).is_empty() && self.pending.is_empty();
+        if self.filling && (all || self.patience.is_none_or(|until| until <= now)) {
+            self.filling = false;
+            self.enter_waiting(now);
         }
     }
 
@@ -195,7 +204,7 @@ impl<T, R: Rules> Coordinator<T, R> {
     /// It holds all its locks.
     fn start(&mut self, id: u64) {
         let at = self.view.members.or(self.joining());
-        let (txn, view) = (self.txn(id), self.view.id);
+        let txn = self.txn(id);
         let Some(running) = self.running.get_mut(&id) else { return };
         let placeholder = State::Read { key: Key::from([]), at: None };
         let change = match std::mem::replace(&mut running.state, placeholder) {
@@ -207,7 +216,7 @@ impl<T, R: Rules> Coordinator<T, R> {
         };
         for (p, peer) in (0..).zip(&mut self.peers) {
             if peer.link == Link::Up && at.has(p) {
-                put_prepare(&mut peer.out, txn, view, &change);
+                put_prepare(&mut peer.out, txn, peer.told, &change);
             }
         }
         let (is_set, keys) = match change {

@@ -97,12 +97,24 @@ impl<T, R: Rules> Coordinator<T, R> {
         }
     }
 
-    /// Decides upon the next view and sends it to its members.
+    /// Decides upon the next view and sends it to its members: first to those that join with it, and to the
+    /// others when these have stored it. So where one of the others has it, a joining one that does not has
+    /// lost it; it is not just that the coordinator ended between two frames.
     pub(super) fn decide_view(&mut self, epoch: u64, members: Members) {
         self.view = View { id: ViewId { epoch, maker: self.incarnation }, members };
         self.pending = members;
         self.events.push(Event::Decides(self.view));
+        let joining = members.without(self.active.members);
+        let (fresh, _) = self.first;
+        self.told_all = fresh || joining.is_empty();
+        self.tell(if self.told_all { members } else { joining });
+    }
+
+    fn tell(&mut self, members: Members) {
         let (fresh, resolve) = self.first.clone();
+        for p in members.iter() {
+            self.peer(p).told = self.view.id;
+        }
         self.send_all(members, &Frame::Install { view: self.view, fresh, resolve });
     }
 
@@ -110,8 +122,15 @@ impl<T, R: Rules> Coordinator<T, R> {
         if id > self.view.id || id.maker != self.incarnation {
             return Err(Violation::Unexpected("installed view"));
         }
-        if id == self.view.id && self.pending.remove(p) && self.pending.is_empty() {
-            self.activate(now);
+        if id == self.view.id && self.pending.remove(p) {
+            let others = self.view.members.and(self.active.members);
+            if !self.told_all && self.pending == others {
+                self.told_all = true;
+                self.tell(others);
+            }
+            if self.pending.is_empty() {
+                self.activate(now);
+            }
         }
         Ok(())
     }
@@ -124,9 +143,13 @@ impl<T, R: Rules> Coordinator<T, R> {
         self.ask_again();
         if self.phase == Phase::Forming {
             self.phase = Phase::Serving;
-            self.first = (false, None);
+            (self.filling, _) = std::mem::take(&mut self.first);
             self.at_start = false;
-            self.enter_waiting(now);
+            if self.filling {
+                self.patience = Some(now + self.setup.timing.patience);
+            } else {
+                self.enter_waiting(now);
+            }
         }
     }
 }
