@@ -45,8 +45,6 @@ pub struct World<R: Rules = PresumedAbort> {
     pub random: Random,
     /// The longest that a frame is under way, in milliseconds.
     pub delay: u64,
-    /// The frame that this holds for is not delivered.
-    pub frozen: bool,
     pub max_bytes: usize,
     /// Whether data has begun anew, because nobody holds any.
     pub fresh: bool,
@@ -106,7 +104,6 @@ impl<R: Rules> World<R> {
             show: false,
             random: Random(seed.wrapping_mul(77) + 1),
             delay: 0,
-            frozen: false,
             max_bytes: 1 << 30,
             fresh: false,
             next: 1,
@@ -192,7 +189,7 @@ impl<R: Rules> World<R> {
     pub fn pump(&mut self) {
         loop {
             self.dial();
-            let moved = !self.frozen && self.deliver();
+            let moved = self.deliver();
             self.collect();
             if !moved {
                 return;
@@ -206,6 +203,15 @@ impl<R: Rules> World<R> {
         while self.now < end {
             self.now += MS;
             self.pump();
+        }
+    }
+
+    /// Moves one frame to participant `p`, and what it answers back.
+    pub fn step(&mut self, p: u16) {
+        self.collect();
+        for up in [false, true] {
+            self.deliver_one(usize::from(p), !up, up);
+            self.collect();
         }
     }
 
@@ -235,30 +241,35 @@ impl<R: Rules> World<R> {
     fn deliver(&mut self) -> bool {
         let mut moved = false;
         for p in 0..self.nodes.len() {
-            let now = self.now;
-            let ready = |queue: &VecDeque<(Duration, Vec<u8>)>| {
-                queue.front().is_some_and(|(at, _)| *at <= now)
-            };
-            let node = &mut self.nodes[p];
-            let Some(wire) = &mut node.wire else { continue };
-            let mut bad = None;
-            if ready(&wire.down) {
-                moved = true;
-                let (_, bytes) = wire.down.pop_front().unwrap();
-                let frame = decode(&bytes);
-                bad = node.machine.as_mut().unwrap().receive(now, wire.session, frame).err();
-            }
-            if bad.is_none() && ready(&wire.up) {
-                moved = true;
-                let (_, bytes) = wire.up.pop_front().unwrap();
-                let frame = decode(&bytes);
-                let coordinator = self.coordinator.as_mut().unwrap();
-                bad = coordinator.receive(now, p as u16, frame).err();
-            }
-            if let Some(why) = bad {
-                self.cuts.push((p as u16, why));
-                self.break_link(p as u16);
-            }
+            moved |= self.deliver_one(p, true, true);
+        }
+        moved
+    }
+
+    fn deliver_one(&mut self, p: usize, may_down: bool, may_up: bool) -> bool {
+        let mut moved = false;
+        let now = self.now;
+        let ready =
+            |queue: &VecDeque<(Duration, Vec<u8>)>| queue.front().is_some_and(|(at, _)| *at <= now);
+        let node = &mut self.nodes[p];
+        let Some(wire) = &mut node.wire else { return false };
+        let mut bad = None;
+        if may_down && ready(&wire.down) {
+            moved = true;
+            let (_, bytes) = wire.down.pop_front().unwrap();
+            let frame = decode(&bytes);
+            bad = node.machine.as_mut().unwrap().receive(now, wire.session, frame).err();
+        }
+        if bad.is_none() && may_up && ready(&wire.up) {
+            moved = true;
+            let (_, bytes) = wire.up.pop_front().unwrap();
+            let frame = decode(&bytes);
+            let coordinator = self.coordinator.as_mut().unwrap();
+            bad = coordinator.receive(now, p as u16, frame).err();
+        }
+        if let Some(why) = bad {
+            self.cuts.push((p as u16, why));
+            self.break_link(p as u16);
         }
         moved
     }

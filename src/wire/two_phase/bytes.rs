@@ -239,7 +239,7 @@ impl Frame {
             Frame::Install { view, fresh, resolve } => {
                 put_view(out, *view);
                 out.extend_from_slice(&[(*fresh).into(), resolve.is_some().into()]);
-                put_txns(out, resolve.as_deref().unwrap_or_default());
+                resolve.iter().for_each(|txns| put_txns(out, txns));
             }
             Frame::Installed(id) => put_view_id(out, *id),
             Frame::Fetch { copy, after, bytes } => {
@@ -301,8 +301,8 @@ impl Frame {
             ALIVE => Frame::Alive { number: r.u64()? },
             INSTALL => {
                 let (view, fresh) = (take_view(&mut r)?, r.flag()?);
-                let (resolves, txns) = (r.flag()?, take_txns(&mut r)?);
-                Frame::Install { view, fresh, resolve: resolves.then_some(txns) }
+                let resolve = if r.flag()? { Some(take_txns(&mut r)?) } else { None };
+                Frame::Install { view, fresh, resolve }
             }
             INSTALLED => Frame::Installed(take_view_id(&mut r)?),
             JOIN => Frame::Join { copy: r.u64()? },

@@ -39,6 +39,8 @@ pub(super) struct Join {
     asked: bool,
     /// How many chunks are being stored.
     storing: u8,
+    /// Whether it has dropped its old copy.
+    joined: bool,
     /// Whether the last chunk has come.
     ended: bool,
 }
@@ -46,8 +48,7 @@ pub(super) struct Join {
 impl<T, R: Rules> Coordinator<T, R> {
     /// Starts, goes on with, and ends the joining of whoever is connected and no member.
     pub(super) fn go_on_joining(&mut self, _now: Duration) {
-        let sources = self.view.members.and(self.active.members).and(self.up());
-        let sources = sources.without(self.select(|peer| peer.lost));
+        let sources = self.view.members.and(self.active.members).and(self.trusted());
         let settled = self.pending.is_empty();
         let mut caught_up = Members::default();
         for p in self.up().without(self.view.members).iter() {
@@ -62,7 +63,7 @@ impl<T, R: Rules> Coordinator<T, R> {
             if join.source.is_none() && oldest >= join.since {
                 join.source = sources.iter().nth(usize::from(p) % sources.len().max(1));
             }
-            if R::has_caught_up(join.ended && join.storing == 0) {
+            if R::has_caught_up(join.joined && join.ended && join.storing == 0) {
                 caught_up.insert(p);
             } else {
                 self.fetch(p);
@@ -80,6 +81,7 @@ impl<T, R: Rules> Coordinator<T, R> {
     fn start_joining(&mut self, p: u16) {
         let (copy, since) = (self.next_copy, self.next);
         self.next_copy += 1;
+        self.peer(p).lost = false;
         self.peer(p).join = Some(Join {
             copy,
             since,
@@ -87,6 +89,7 @@ impl<T, R: Rules> Coordinator<T, R> {
             after: None,
             asked: false,
             storing: 0,
+            joined: false,
             ended: false,
         });
         self.events.push(Event::Joins(p));
@@ -117,8 +120,11 @@ impl<T, R: Rules> Coordinator<T, R> {
     }
 
     pub(super) fn joined(&mut self, p: u16, copy: u64) -> Result<(), Violation> {
-        match &self.peer(p).join {
-            Some(join) if join.copy == copy => Ok(()),
+        match &mut self.peer(p).join {
+            Some(join) if join.copy == copy => {
+                join.joined = true;
+                Ok(())
+            }
             // The variant that does not copy.
             None if R::has_caught_up(false) => Ok(()),
             _ => Err(Violation::Unexpected("joining")),

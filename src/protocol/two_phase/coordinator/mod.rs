@@ -145,7 +145,8 @@ struct Peer {
     promised: Duration,
     /// The last view that it was told to install.
     told: ViewId,
-    /// It has to be excluded: it has reported anew, or was silent, while it was a member.
+    /// It has reported anew since there is a view: until it joins, it is no member, or has to be excluded, and
+    /// nothing of the transactions that it took part in concerns it.
     lost: bool,
     join: Option<Join>,
 }
@@ -395,6 +396,11 @@ impl<T, R: Rules> Coordinator<T, R> {
         self.select(|peer| peer.link == Link::Up)
     }
 
+    /// Who of them has been there ever since it became a member or began to join.
+    fn trusted(&self) -> Members {
+        self.select(|peer| peer.link == Link::Up && !peer.lost)
+    }
+
     fn joining(&self) -> Members {
         self.select(|peer| peer.join.is_some())
     }
@@ -404,7 +410,7 @@ impl<T, R: Rules> Coordinator<T, R> {
     }
 
     fn send_all(&mut self, to: Members, frame: &Frame) {
-        for p in to.and(self.up()).iter() {
+        for p in to.and(self.trusted()).iter() {
             self.send(p, frame);
         }
     }

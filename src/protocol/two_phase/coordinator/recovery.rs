@@ -79,14 +79,13 @@ impl<T, R: Rules> Coordinator<T, R> {
                     return Err(Violation::Place { was: report.me, now: p });
                 }
                 let gathering = self.phase == Phase::Gathering;
-                let is_member = !gathering && self.view.members.has(p);
                 let peer = self.peer(p);
                 peer.link = Link::Up;
                 peer.heard_at = now;
                 // By answering the greeting it has let go of its lease.
                 peer.promised = Duration::ZERO;
                 peer.answered = 0;
-                peer.lost = is_member;
+                peer.lost = !gathering;
                 peer.report = report;
                 if !gathering {
                     peer.report.prepared = Vec::new();

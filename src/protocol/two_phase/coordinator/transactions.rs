@@ -215,7 +215,7 @@ impl<T, R: Rules> Coordinator<T, R> {
             }
         };
         for (p, peer) in (0..).zip(&mut self.peers) {
-            if peer.link == Link::Up && at.has(p) {
+            if peer.link == Link::Up && !peer.lost && at.has(p) {
                 put_prepare(&mut peer.out, txn, peer.told, &change);
             }
         }
@@ -245,8 +245,7 @@ impl<T, R: Rules> Coordinator<T, R> {
     /// Asks a member for the value that a read wants. Which one is told by the key, so that the members share
     /// the work.
     fn ask(&mut self, id: u64) {
-        let may = self.view.members.and(self.active.members).and(self.up());
-        let may = may.without(self.select(|peer| peer.lost));
+        let may = self.view.members.and(self.active.members).and(self.trusted());
         let Some(Running { state: State::Read { key, at }, .. }) = self.running.get_mut(&id) else {
             return;
         };

@@ -88,7 +88,6 @@ impl<T, R: Rules> Coordinator<T, R> {
             return self.start_over(now, self.incarnation + 1);
         }
         for p in lost.iter() {
-            self.peer(p).lost = false;
             self.events.push(Event::Excludes(p));
         }
         self.decide_view(self.view.id.epoch + 1, members);

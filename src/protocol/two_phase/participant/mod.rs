@@ -97,12 +97,8 @@ pub struct Participant<R: Rules = PresumedAbort> {
 impl<R: Rules> Participant<R> {
     /// A participant with what its earlier life left.
     pub fn new(setup: Setup) -> Self {
-        let mut state = setup.recovered;
-        if state.view.id.epoch == 0 {
-            // Half a copy, or nothing.
-            state.apply(Record::Cleared);
-        }
-        Self {
+        let state = setup.recovered;
+        let mut it = Self {
             life: setup.life,
             durable: setup.durable,
             max_bytes: setup.max_bytes,
@@ -116,7 +112,12 @@ impl<R: Rules> Participant<R> {
             join: None,
             batch: Batch::default(),
             rules: PhantomData,
+        };
+        if it.state.view.id.epoch == 0 {
+            // Half a copy, or nothing.
+            it.log(Record::Cleared);
         }
+        it
     }
 
     /// Somebody has connected and sent the preface. `session` is a number that no other connection has.
