@@ -7,7 +7,10 @@
 //! All of them take unknown outcomes as [`crate::history`] defines them. Checkers are pure: what time it is,
 //! and so whether the budget is spent, they ask the [`Budget`] that they are given.
 
+pub mod agreement;
+pub mod atomic;
 pub mod causal;
+pub mod commands;
 pub mod convergent;
 mod explain;
 pub mod ladder;
@@ -21,6 +24,7 @@ pub mod session;
 mod shrink;
 pub mod spec;
 pub mod staleness;
+pub mod strict;
 pub mod witness;
 
 use crate::history::{History, KeyId, OpId, ValueId};

@@ -19,6 +19,8 @@ pub mod progress;
 pub mod servers;
 pub mod shard;
 pub mod sim;
+mod simulate;
+pub mod two_phase;
 pub mod usage;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -54,6 +56,8 @@ enum LabCommand {
     Sim(sim::SimArgs),
     Shard(shard::ShardArgs),
     Cluster(cluster::ClusterArgs),
+    #[command(name = "2pc")]
+    TwoPhase(two_phase::TwoPhaseArgs),
     Draw(draw::DrawArgs),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
@@ -85,6 +89,7 @@ pub fn lab(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Some(LabCommand::Shard(args)) => shard::run(&args, &arguments),
         Some(LabCommand::Cluster(args)) => cluster::run(&args, &arguments),
+        Some(LabCommand::TwoPhase(args)) => return two_phase::run(&args, &arguments),
         Some(LabCommand::Draw(args)) => draw::run(&args),
         Some(LabCommand::Completions(args)) => generate::completions(&args, &mut Lab::command()),
         Some(LabCommand::Man(args)) => generate::man(&args, Lab::command()),

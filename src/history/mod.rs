@@ -168,6 +168,18 @@ impl Operation {
     }
 }
 
+/// Operations that are one command: a deletion of several keys, say.
+///
+/// They took effect together, at one moment, or not at all. Checkers of one key, and of models that know no
+/// commands, judge them one by one; that is weaker, and never wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Together {
+    /// Which, in the order of their invocations.
+    pub operations: Vec<OpId>,
+    /// How many of their keys there were, where the answer told: what `DEL` counts.
+    pub found: Option<u32>,
+}
+
 /// A replica applied a write; a hint, never trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
@@ -245,6 +257,8 @@ pub struct History {
     pub values: Names,
     /// The operations, in the order of their invocations.
     pub operations: Vec<Operation>,
+    /// Those of them that are one command.
+    pub together: Vec<Together>,
     /// The deliveries, each replica's in its own order.
     pub deliveries: Vec<Delivery>,
     /// Faults.
@@ -301,7 +315,13 @@ impl History {
             let operation = place[delivery.operation?.index()]?;
             Some(Delivery { operation: Some(operation), ..*delivery })
         });
+        let together = self.together.iter().filter_map(|command| {
+            let operations: Option<Vec<OpId>> =
+                command.operations.iter().map(|id| place[id.index()]).collect();
+            Some(Together { operations: operations?, found: command.found })
+        });
         History {
+            together: together.collect(),
             operations: keep.iter().map(|id| *self.operation(*id)).collect(),
             deliveries: deliveries.collect(),
             faults: Vec::new(),

@@ -6,6 +6,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use thiserror::Error;
 
@@ -14,7 +16,8 @@ use crate::check::spec::SPECS;
 use crate::check::{Answer, Budget, MODELS, Model, Problem, claimed};
 use crate::history::{History, ValueId, jsonl};
 use crate::report::{self, FolderError};
-use crate::sim::{self, Detail, Finding, Outcome, Plan, PlanError, Verdict};
+use crate::sim::plan::PlannedFault;
+use crate::sim::{self, Detail, Finding, Outcome, Plan, PlanError, Verdict, two_phase};
 
 /// How often a search may ask whether it is to end. A count, not a time: so a verdict depends on the history
 /// alone. No run of a few hundred operations comes near it.
@@ -91,24 +94,123 @@ fn with_problem<R>(history: &History, use_it: impl FnOnce(&Problem<'_>) -> R) ->
     use_it(&Problem { history, spec: &SPECS[0], initial: ValueId::NIL, budget })
 }
 
+/// A plan of any lab that can be run and described.
+pub trait Planned: Serialize + DeserializeOwned {
+    /// Runs it and keeps everything.
+    ///
+    /// # Errors
+    /// It says something impossible.
+    fn run(&self) -> Result<Outcome, PlanError>;
+
+    /// The seed that it was made from.
+    fn seed(&self) -> u64;
+
+    /// The mutant, if it is not the real protocol.
+    fn mutant(&self) -> Option<&str>;
+
+    /// What kind of protocol it runs.
+    fn protocol(&self) -> &str;
+
+    /// What there is how many of, and its name in the summary: operations, clients, replicas …
+    fn sizes(&self) -> Vec<(&'static str, usize)>;
+
+    /// The same in words.
+    fn sizes_in_words(&self) -> String;
+
+    /// The faults.
+    fn faults(&self) -> &[PlannedFault];
+}
+
+impl Planned for Plan {
+    fn run(&self) -> Result<Outcome, PlanError> {
+        sim::run(self, Detail::Everything, &checker)
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn mutant(&self) -> Option<&str> {
+        self.mutant.as_deref()
+    }
+
+    fn protocol(&self) -> &str {
+        &self.mode
+    }
+
+    fn sizes(&self) -> Vec<(&'static str, usize)> {
+        vec![
+            ("replicas", usize::from(self.replicas)),
+            ("clients", self.clients.len()),
+            ("operations", self.operations()),
+        ]
+    }
+
+    fn sizes_in_words(&self) -> String {
+        let (clients, replicas) = (self.clients.len(), self.replicas);
+        format!("{} operations, {clients} clients, {replicas} replicas", self.operations())
+    }
+
+    fn faults(&self) -> &[PlannedFault] {
+        &self.faults
+    }
+}
+
+impl Planned for two_phase::Plan {
+    fn run(&self) -> Result<Outcome, PlanError> {
+        two_phase::run(self, Detail::Everything)
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn mutant(&self) -> Option<&str> {
+        self.mutant.as_deref()
+    }
+
+    fn protocol(&self) -> &str {
+        "2pc"
+    }
+
+    fn sizes(&self) -> Vec<(&'static str, usize)> {
+        vec![
+            ("participants", usize::from(self.participants)),
+            ("clients", self.clients.len()),
+            ("operations", self.operations()),
+        ]
+    }
+
+    fn sizes_in_words(&self) -> String {
+        let durable = if self.durable { ", with logs" } else { "" };
+        let (clients, participants) = (self.clients.len(), self.participants);
+        let operations = self.operations();
+        format!("{operations} commands, {clients} clients, {participants} participants{durable}")
+    }
+
+    fn faults(&self) -> &[PlannedFault] {
+        &self.faults
+    }
+}
+
 /// A run with everything that is known of it.
 #[derive(Debug)]
-pub struct Kept {
+pub struct Kept<P = Plan> {
     /// What it depended on.
-    pub plan: Plan,
+    pub plan: P,
     /// What came of it.
     pub outcome: Outcome,
     /// What the checkers of all models say.
     pub judged: Judged,
 }
 
-impl Kept {
+impl<P: Planned> Kept<P> {
     /// Runs a plan and judges it.
     ///
     /// # Errors
     /// A plan that says something impossible.
-    pub fn run(plan: Plan) -> Result<Self, SimulationError> {
-        let outcome = sim::run(&plan, Detail::Everything, &checker)?;
+    pub fn run(plan: P) -> Result<Self, SimulationError> {
+        let outcome = plan.run()?;
         let models: Vec<&'static Model> = MODELS.iter().collect();
         let judged = with_problem(&outcome.history, |problem| {
             Judged::of(problem, &models, problem.budget, &|_| ())
@@ -119,16 +221,13 @@ impl Kept {
     /// What kind of run it was, in one line.
     pub fn title(&self) -> String {
         let plan = &self.plan;
-        let mutant = plan.mutant.as_ref().map_or(String::new(), |name| format!(", mutant {name}"));
+        let mutant = plan.mutant().map_or(String::new(), |name| format!(", mutant {name}"));
         format!(
-            "{}{mutant}, seed {}: {} operations of {} clients on {} replicas, {} faults, {} events, \
-             {:.3} s of virtual time",
-            plan.mode,
-            plan.seed,
-            plan.operations(),
-            plan.clients.len(),
-            plan.replicas,
-            plan.faults.len(),
+            "{}{mutant}, seed {}: {}, {} faults, {} events, {:.3} s of virtual time",
+            plan.protocol(),
+            plan.seed(),
+            plan.sizes_in_words(),
+            plan.faults().len(),
             self.outcome.events,
             self.outcome.virtual_time as f64 / 1e9,
         )
@@ -149,21 +248,21 @@ impl Kept {
         write(folder, "trace.jsonl", |out| out.write_all(self.outcome.trace.as_bytes()))?;
         write(folder, "timeline.html", |out| self.judged.write_page(&self.title(), history, out))?;
         let plan = &self.plan;
-        let summary = json!({
+        let mut summary = json!({
             "command_line": command_line,
-            "mode": plan.mode,
-            "mutant": plan.mutant,
-            "seed": plan.seed,
+            "mode": plan.protocol(),
+            "mutant": plan.mutant(),
+            "seed": plan.seed(),
             "verdict": verdict_name(&self.outcome.verdict),
             "why": self.outcome.verdict.to_string(),
-            "replicas": plan.replicas,
-            "clients": plan.clients.len(),
-            "operations": plan.operations(),
-            "faults": plan.faults.len(),
+            "faults": plan.faults().len(),
             "events": self.outcome.events,
             "virtual_time_ns": self.outcome.virtual_time,
             "strongest": self.judged.ladder.strongest().iter().map(|m| m.name).collect::<Vec<_>>(),
         });
+        for (name, count) in plan.sizes() {
+            summary[name] = count.into();
+        }
         write_summary(folder, &summary)
     }
 }
@@ -234,7 +333,7 @@ pub fn verdict_name(verdict: &Verdict) -> &'static str {
 ///
 /// # Errors
 /// A file that cannot be read, or is no plan.
-pub fn read_plan(path: &Path) -> Result<Plan, SimulationError> {
+pub fn read_plan<P: Planned>(path: &Path) -> Result<P, SimulationError> {
     let read = |source| SimulationError::Read { path: path.to_owned(), source };
     let text = fs::read(path).map_err(read)?;
     serde_json::from_slice(&text)

@@ -7,6 +7,7 @@
 
 use super::plan::{MS, Step};
 use super::random::{Concern, Stream};
+use super::record::Asks;
 use super::world::{Event, Phase, World};
 use crate::base::{Op, StoreRule, Value};
 use crate::history::{KeyId, OpId, Outcome, ValueId};
@@ -148,8 +149,8 @@ impl World<'_> {
         } else {
             std::borrow::Cow::Owned(format!("{}@{replica}", this.name))
         };
-        let noted =
-            self.recorder.invoked(now, &name, &key_name(step.key), write.as_deref(), replica);
+        let asks = write.as_deref().map_or(Asks::Read, Asks::Write);
+        let noted = self.recorder.invoked(now, &name, &key_name(step.key), asks, replica);
         let (operation, key_id, value_id) = noted;
         let delay = this.takes(self.plan.client_delay);
         // Whoever is not connected connects first.

@@ -26,16 +26,19 @@ mod client;
 pub mod explore;
 mod generate;
 mod judge;
+mod link;
 pub mod mutants;
 mod nemesis;
 mod network;
 pub mod plan;
+mod queue;
 mod random;
 mod record;
 mod replica;
 mod serve;
 mod shrink;
 mod sweep;
+pub mod two_phase;
 mod verdict;
 mod world;
 
@@ -43,7 +46,7 @@ pub use mutants::{MUTANTS, Mutant};
 pub use plan::{Config, Plan, PlanError, Sync};
 pub use record::Detail;
 pub use shrink::{Shrunk, shrink};
-pub use sweep::{Failure, Sweep, SweepOptions, sweep};
+pub use sweep::{Failure, Sweep, SweepOptions, sweep, sweep_with};
 pub use verdict::{Broken, Checker, Finding, Kind, Verdict, no_checker};
 
 use crate::history::History;

@@ -1,88 +1,12 @@
-//! Links as TCP gives them: connections that are dialled, FIFO streams, and data that is lost with its
-//! connection.
+//! Connections between replicas: who dials whom, when, and what is done with what arrives.
 //!
-//! Every pair shares one connection, dialled by the higher number, again and again, as in the runtime. A
-//! partition loses no data: the sender's system sends again until the partition is over or the
-//! connection is given up. A connection that breaks takes along all that was on its way. Whoever gets
-//! something of a connection that it does not have answers with a reset.
+//! Every pair shares one connection, dialled by the higher number, again and again, as in the runtime.
 
-use super::plan::{Delay, MS};
-use super::random::{Concern, Stream};
+use super::link::{DIAL_TIMEOUT, Link, Payload, REDIAL};
 use super::verdict::Kind;
 use super::world::{Event, World};
 use crate::base::ReplicaId;
 use crate::wire::peer::{self, Frame, Greeting};
-
-/// How long a dial may take.
-const DIAL_TIMEOUT: u64 = 500 * MS;
-
-/// How long after a failed dial, or a lost link, the next is tried.
-const REDIAL: u64 = 50 * MS;
-
-/// What travels over a link.
-#[derive(Debug)]
-pub(super) enum Payload {
-    /// A connection is asked for, with a greeting.
-    Open(Vec<u8>),
-    /// It is granted, with a greeting.
-    Accept(Vec<u8>),
-    /// Frames.
-    Data { bytes: Vec<u8>, message: u32 },
-    /// The connection is over.
-    Close,
-}
-
-/// One direction between two replicas.
-#[derive(Debug)]
-pub(super) struct Link {
-    delay: Delay,
-    stream: Stream,
-    /// When the last that was sent arrives.
-    last: u64,
-    /// By how many faults nothing passes.
-    pub blocked: u32,
-    /// How much longer everything takes.
-    pub slower: u64,
-    /// What is of this session or an earlier one is lost.
-    pub severed: u32,
-    /// What waits for the end of a partition.
-    held: Vec<(u32, Payload)>,
-    /// The session that the replica at its beginning has with the one at its end; 0 is none.
-    pub session: u32,
-    /// The session that it is dialling for, and when it gives up.
-    dialling: Option<(u32, u64)>,
-    /// When it dials next.
-    dials_at: Option<u64>,
-}
-
-impl Link {
-    pub fn new(seed: u64, number: u64, delay: Delay) -> Self {
-        Self {
-            delay,
-            stream: Stream::new(seed, Concern::Link(number)),
-            last: 0,
-            blocked: 0,
-            slower: 0,
-            severed: 0,
-            held: Vec::new(),
-            session: 0,
-            dialling: None,
-            dials_at: None,
-        }
-    }
-
-    /// Forgets what waits: its sender's system is gone.
-    pub fn forget(&mut self) {
-        self.held.clear();
-        self.session = 0;
-        self.dialling = None;
-        self.dials_at = None;
-    }
-
-    fn takes(&mut self) -> u64 {
-        self.delay.base + self.stream.time(self.delay.shape, self.delay.jitter) + self.slower
-    }
-}
 
 impl World<'_> {
     pub fn link_mut(&mut self, from: u16, to: u16) -> &mut Link {
@@ -97,23 +21,14 @@ impl World<'_> {
     /// Puts something on a link.
     pub fn send(&mut self, from: u16, to: u16, session: u32, payload: Payload) {
         let (now, fifo) = (self.now, self.duties.fifo);
-        let link = self.link_mut(from, to);
-        if link.blocked > 0 {
-            link.held.push((session, payload));
-            return;
+        if let Some((at, payload)) = self.link_mut(from, to).send(now, fifo, session, payload) {
+            self.schedule(at, Event::Arrive { from, to, session, payload });
         }
-        let mut at = now + link.takes();
-        let data = matches!(payload, Payload::Data { .. });
-        if fifo || !data {
-            at = at.max(link.last);
-        }
-        link.last = at.max(link.last);
-        self.schedule(at, Event::Arrive { from, to, session, payload });
     }
 
     /// What was held up goes on its way.
     pub fn release(&mut self, from: u16, to: u16) {
-        for (session, payload) in std::mem::take(&mut self.link_mut(from, to).held) {
+        for (session, payload) in self.link_mut(from, to).take_held() {
             self.send(from, to, session, payload);
         }
     }

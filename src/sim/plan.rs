@@ -18,10 +18,10 @@ use crate::protocol::{self, Mode, Protocol, Setup};
 pub const MS: u64 = 1_000_000;
 
 /// The most clients, operations and faults of a plan.
-const MOST: usize = 1_000_000;
+pub(super) const MOST: usize = 1_000_000;
 
 /// No time of a plan is later: a year, far from where times overflow.
-const LATEST: u64 = 365 * 24 * 3600 * 1000 * MS;
+pub(super) const LATEST: u64 = 365 * 24 * 3600 * 1000 * MS;
 
 /// What plans are generated for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,8 +159,10 @@ pub enum PlanError {
     #[error("expected a consistency mode that is built, found {0}")]
     Mode(String),
     /// No such mutant.
-    #[error("expected one of the mutants ({known}), found {found}", known = mutants::names())]
+    #[error("expected one of the mutants ({known}), found {found}")]
     Mutant {
+        /// Which there are.
+        known: String,
         /// What was asked for.
         found: String,
     },
@@ -205,7 +207,7 @@ pub(super) struct Resolved {
     pub mutant: Option<&'static Mutant>,
 }
 
-fn range(what: &'static str, found: u64, from: u64, to: u64) -> Result<(), PlanError> {
+pub(super) fn range(what: &'static str, found: u64, from: u64, to: u64) -> Result<(), PlanError> {
     if (from..=to).contains(&found) {
         return Ok(());
     }
@@ -218,8 +220,8 @@ pub(super) fn resolve(name: &str, mutant: Option<&str>) -> Result<Resolved, Plan
     let mode = protocol::mode(name).ok_or_else(unknown)?;
     let build = mode.build.ok_or_else(unknown)?;
     let Some(named) = mutant else { return Ok(Resolved { mode, build, mutant: None }) };
-    let mutant =
-        mutants::find(named).ok_or_else(|| PlanError::Mutant { found: named.to_owned() })?;
+    let mutant = mutants::find(named)
+        .ok_or_else(|| PlanError::Mutant { known: mutants::names(), found: named.to_owned() })?;
     if !mutant.modes.contains(&name) {
         return Err(PlanError::MutantMode {
             mutant: named.to_owned(),

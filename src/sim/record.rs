@@ -40,12 +40,13 @@ const UNRECORDED: u32 = u32::MAX;
 /// Writes things down.
 #[derive(Debug)]
 pub(super) struct Recorder {
-    builder: Builder,
+    pub(super) builder: Builder,
     /// The names of the processes, by number.
     processes: Vec<String>,
-    trace: Option<String>,
+    pub(super) trace: Option<String>,
 }
 
+/// Appends an event to the trace, where there is one.
 macro_rules! note {
     ($recorder:expr, $at:expr, $event:literal, $($format:tt)*) => {
         if let Some(trace) = &mut $recorder.trace {
@@ -55,6 +56,15 @@ macro_rules! note {
             trace.push_str("}\n");
         }
     };
+}
+pub(super) use note;
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asks<'a> {
+    Read,
+    Write(&'a str),
+    Delete,
 }
 
 impl Recorder {
@@ -80,12 +90,13 @@ impl Recorder {
         now: u64,
         process: &str,
         key: &str,
-        write: Option<&str>,
+        asks: Asks<'_>,
         replica: u16,
     ) -> (OpId, KeyId, ValueId) {
         let key_id = self.builder.key(key);
-        let value = self.builder.value(write);
-        let action = if write.is_some() { Action::Write(value) } else { Action::Read(value) };
+        let value =
+            self.builder.value(if let Asks::Write(text) = asks { Some(text) } else { None });
+        let action = if asks == Asks::Read { Action::Read(value) } else { Action::Write(value) };
         let invocation = Invocation {
             process,
             key: key_id,
@@ -98,7 +109,11 @@ impl Recorder {
         if number == self.processes.len() {
             self.processes.push(process.to_owned());
         }
-        let asks = write.map_or("null".to_owned(), |value| format!("\"{value}\""));
+        let asks = match asks {
+            Asks::Read => "null".to_owned(),
+            Asks::Write(value) => format!("\"{value}\""),
+            Asks::Delete => "\"\",\"delete\":true".to_owned(),
+        };
         note!(
             self,
             now,
@@ -143,11 +158,18 @@ impl Recorder {
         self.processes.get(process).map_or("?", |name| name)
     }
 
-    pub fn sent(&mut self, now: u64, from: u16, to: u16, bytes: &[u8]) -> u32 {
+    /// Notes a message with what `labels` says of its frames.
+    pub fn sent(
+        &mut self,
+        now: u64,
+        from: u16,
+        to: u16,
+        labels: impl FnOnce() -> Vec<String>,
+    ) -> u32 {
         if self.trace.is_none() {
             return UNRECORDED;
         }
-        let labels = labels(bytes);
+        let labels = labels();
         let messages = &mut self.builder.history_mut().messages;
         let number = messages.len() as u32;
         messages.push(Message {
@@ -279,12 +301,12 @@ impl Recorder {
 }
 
 /// A text as JSON.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
 /// What the frames are, in words.
-fn labels(mut bytes: &[u8]) -> Vec<String> {
+pub(super) fn labels(mut bytes: &[u8]) -> Vec<String> {
     let mut labels = Vec::new();
     while let Ok(Some((frame, used))) = Frame::decode(bytes) {
         labels.push(label(&frame));

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::client::Answer;
-use super::network::Payload;
+use super::link::Payload;
 use super::plan::{MS, Sync};
 use super::verdict::Kind;
 use super::world::{Event, World};
@@ -362,7 +362,7 @@ impl World<'_> {
     fn send_bytes(&mut self, id: u16, peer: u16, bytes: Vec<u8>) {
         let session = self.link_mut(id, peer).session;
         if session != 0 {
-            let message = self.recorder.sent(self.now, id, peer, &bytes);
+            let message = self.recorder.sent(self.now, id, peer, || super::record::labels(&bytes));
             self.send(id, peer, session, Payload::Data { bytes, message });
         }
     }

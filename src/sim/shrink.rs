@@ -10,12 +10,13 @@
 use super::plan::{Delay, MS, Plan, PlanError, PlannedFault, Shape, Step, Sync};
 use super::sweep::run_caught;
 use super::verdict::{Checker, Kind, Verdict};
+use super::{Detail, Outcome, run};
 
 /// What is left of a failing plan.
 #[derive(Clone, Debug)]
-pub struct Shrunk {
+pub struct Shrunk<P = Plan> {
     /// The small plan.
-    pub plan: Plan,
+    pub plan: P,
     /// How it fails.
     pub verdict: Verdict,
     /// How many runs it took.
@@ -24,11 +25,21 @@ pub struct Shrunk {
     pub minimal: bool,
 }
 
-struct Shrinker<'a> {
-    best: Plan,
+/// Runs a plan.
+pub(super) type Run<'a, P> = dyn Fn(&P) -> Result<Outcome, PlanError> + 'a;
+
+/// A plan that knows how it can be made smaller.
+pub(super) trait Small: Clone + PartialEq {
+    /// Tries everything once.
+    fn pass(shrinker: &mut Shrinker<'_, Self>);
+}
+
+/// The smallest plan so far, and how to try a smaller one.
+pub(super) struct Shrinker<'a, P> {
+    pub best: P,
     kind: Kind,
     verdict: Verdict,
-    checker: &'a Checker<'a>,
+    run: &'a Run<'a, P>,
     runs: u64,
     most: u64,
 }
@@ -38,25 +49,41 @@ struct Shrinker<'a> {
 /// # Errors
 /// A plan that cannot be run.
 pub fn shrink(plan: &Plan, checker: &Checker<'_>, most: u64) -> Result<Option<Shrunk>, PlanError> {
-    let outcome = run_caught(plan, checker)?;
+    shrink_with(plan, &|plan| run(plan, Detail::History, checker), most)
+}
+
+/// The same for plans of any kind.
+pub(super) fn shrink_with<P: Small>(
+    plan: &P,
+    run: &Run<'_, P>,
+    most: u64,
+) -> Result<Option<Shrunk<P>>, PlanError> {
+    let outcome = run_caught(|| run(plan))?;
     let Some(kind) = outcome.verdict.kind() else { return Ok(None) };
     let best = plan.clone();
     let mut shrinker =
-        Shrinker { best, kind, verdict: outcome.verdict, checker, runs: 1, most: most.max(1) };
-    while shrinker.pass() {}
+        Shrinker { best, kind, verdict: outcome.verdict, run, runs: 1, most: most.max(1) };
+    while shrinker.helps() {}
     let Shrinker { best, verdict, runs, most, .. } = shrinker;
     Ok(Some(Shrunk { plan: best, verdict, runs, minimal: runs < most }))
 }
 
-impl Shrinker<'_> {
+impl<P: Small> Shrinker<'_, P> {
+    /// Whether a pass made it smaller.
+    fn helps(&mut self) -> bool {
+        let before = self.best.clone();
+        P::pass(self);
+        self.best != before
+    }
+
     /// Tries a smaller plan; whether it fails in the same way and is kept.
-    fn keeps(&mut self, smaller: Plan) -> bool {
+    pub fn keeps(&mut self, smaller: P) -> bool {
         if smaller == self.best || self.runs >= self.most {
             return false;
         }
         self.runs += 1;
         // A plan that became impossible by leaving something out is not smaller but wrong.
-        let Ok(outcome) = run_caught(&smaller, self.checker) else { return false };
+        let Ok(outcome) = run_caught(|| (self.run)(&smaller)) else { return false };
         let same = outcome.verdict.kind() == Some(self.kind);
         if same {
             (self.best, self.verdict) = (smaller, outcome.verdict);
@@ -64,57 +91,78 @@ impl Shrinker<'_> {
         same
     }
 
-    fn with(&mut self, change: impl FnOnce(&mut Plan)) -> bool {
+    pub fn with(&mut self, change: impl FnOnce(&mut P)) -> bool {
         let mut smaller = self.best.clone();
         change(&mut smaller);
         self.keeps(smaller)
     }
 
-    /// All that can be tried, once; whether anything helped.
-    fn pass(&mut self) -> bool {
-        let before = self.best.clone();
-        self.drop_clients();
-        self.drop_faults();
-        self.drop_operations();
-        self.drop_replicas();
-        self.simplify_timing();
-        self.simplify_faults();
-        self.simplify_operations();
-        self.best != before
+    /// Leaves out some of a list of things, in chunks that halve down to one: `drop` takes a range out.
+    pub fn drop_chunks(
+        &mut self,
+        count: impl Fn(&P) -> usize,
+        drop: impl Fn(&mut P, std::ops::Range<usize>),
+    ) {
+        let mut size = count(&self.best);
+        while size > 0 {
+            let mut from = 0;
+            while from < count(&self.best) {
+                let to = (from + size).min(count(&self.best));
+                if !self.with(|plan| drop(plan, from..to)) {
+                    from = to;
+                }
+            }
+            size /= 2;
+        }
     }
+}
 
+impl Small for Plan {
+    fn pass(shrinker: &mut Shrinker<'_, Self>) {
+        shrinker.drop_clients();
+        shrinker.drop_chunks(|plan| plan.faults.len(), |plan, gone| drop(plan.faults.drain(gone)));
+        shrinker.drop_operations();
+        shrinker.drop_replicas();
+        shrinker.simplify_timing();
+        simplify_faults(shrinker, |plan| &mut plan.faults);
+        shrinker.simplify_operations();
+    }
+}
+
+/// Makes faults begin at whole milliseconds, and last for less.
+pub(super) fn simplify_faults<P: Small>(
+    shrinker: &mut Shrinker<'_, P>,
+    faults: impl Fn(&mut P) -> &mut Vec<PlannedFault>,
+) {
+    let all = faults(&mut shrinker.best).len();
+    for at in 0..all {
+        let round = |time: u64| time.div_ceil(MS) * MS;
+        shrinker.with(|plan| {
+            let planned = &mut faults(plan)[at];
+            planned.at = round(planned.at);
+        });
+        let lasts = faults(&mut shrinker.best)[at].fault.lasts();
+        // Whole milliseconds only, and from there on only shorter ones, or the passes would never end.
+        for simpler in [MS, round(lasts / 4), round(lasts / 2), round(lasts)] {
+            if lasts > 0 && simpler > 0 && (simpler < lasts || !lasts.is_multiple_of(MS)) {
+                let fault = faults(&mut shrinker.best)[at].fault.lasting(simpler);
+                if shrinker.with(|plan| faults(plan)[at].fault = fault) {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl Shrinker<'_, Plan> {
     fn drop_clients(&mut self) {
         for client in (0..self.best.clients.len()).rev() {
             self.with(|plan| drop(plan.clients.remove(client)));
         }
     }
 
-    fn drop_faults(&mut self) {
-        let mut size = self.best.faults.len();
-        while size > 0 {
-            let mut from = 0;
-            while from < self.best.faults.len() {
-                let to = (from + size).min(self.best.faults.len());
-                if !self.with(|plan| drop(plan.faults.drain(from..to))) {
-                    from = to;
-                }
-            }
-            size /= 2;
-        }
-    }
-
     fn drop_operations(&mut self) {
-        let mut size = self.best.operations().div_ceil(2);
-        while size > 0 {
-            let mut from = 0;
-            while from < self.best.operations() {
-                let to = (from + size).min(self.best.operations());
-                if !self.with(|plan| drop_steps(plan, from..to)) {
-                    from = to;
-                }
-            }
-            size /= 2;
-        }
+        self.drop_chunks(Plan::operations, drop_steps);
     }
 
     fn drop_replicas(&mut self) {
@@ -146,23 +194,6 @@ impl Shrinker<'_> {
         self.with(|plan| (plan.write_timeout, plan.client_timeout) = (500 * MS, 1000 * MS));
         self.with(|plan| plan.chunk = 2000);
         self.with(|plan| plan.seed = 0);
-    }
-
-    fn simplify_faults(&mut self) {
-        for at in 0..self.best.faults.len() {
-            let round = |time: u64| time.div_ceil(MS) * MS;
-            self.with(|plan| plan.faults[at].at = round(plan.faults[at].at));
-            let lasts = self.best.faults[at].fault.lasts();
-            // Whole milliseconds only, and from there on only shorter ones, or the passes would never end.
-            for simpler in [MS, round(lasts / 4), round(lasts / 2), round(lasts)] {
-                if lasts > 0 && simpler > 0 && (simpler < lasts || !lasts.is_multiple_of(MS)) {
-                    let fault = self.best.faults[at].fault.lasting(simpler);
-                    if self.with(|plan| plan.faults[at].fault = fault) {
-                        break;
-                    }
-                }
-            }
-        }
     }
 
     fn simplify_operations(&mut self) {

@@ -55,13 +55,15 @@ pub struct Sweep {
     pub operations: u64,
 }
 
-/// Runs a plan; a panic is a failure like any other.
+/// Runs something; a panic is a failure like any other.
 ///
 /// # Errors
 /// A plan that cannot be run.
-pub(super) fn run_caught(plan: &Plan, checker: &Checker<'_>) -> Result<Outcome, PlanError> {
+pub(super) fn run_caught(
+    run: impl FnOnce() -> Result<Outcome, PlanError>,
+) -> Result<Outcome, PlanError> {
     // The world is dropped with the panic; nothing of it is looked at again.
-    let caught = panic::catch_unwind(AssertUnwindSafe(|| run(plan, Detail::History, checker)));
+    let caught = panic::catch_unwind(AssertUnwindSafe(run));
     caught.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let why = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
@@ -87,6 +89,20 @@ pub fn sweep(
     checker: &Checker<'_>,
     progress: &(dyn Fn(u64) + std::marker::Sync),
 ) -> Result<Sweep, PlanError> {
+    let one = |seed| run(&Plan::generate(seed, config)?, Detail::History, checker);
+    sweep_with(&one, seeds, options, progress)
+}
+
+/// The same for runs of any kind: `one` runs a seed.
+///
+/// # Errors
+/// A configuration from which no plan can be made.
+pub fn sweep_with(
+    one: &(dyn Fn(u64) -> Result<Outcome, PlanError> + std::marker::Sync),
+    seeds: Range<u64>,
+    options: SweepOptions,
+    progress: &(dyn Fn(u64) + std::marker::Sync),
+) -> Result<Sweep, PlanError> {
     let (next, stop) = (AtomicU64::new(seeds.start), AtomicU64::new(seeds.end));
     let (send, receive) = bounded(1024);
     let work = |send: Sender<_>| {
@@ -95,8 +111,7 @@ pub fn sweep(
             if seed >= stop.load(Ordering::Relaxed) {
                 return;
             }
-            let plan = Plan::generate(seed, config);
-            let outcome = plan.and_then(|plan| run_caught(&plan, checker));
+            let outcome = run_caught(|| one(seed));
             let ends = match &outcome {
                 Ok(outcome) => outcome.verdict.kind().is_some() && !options.keep_going,
                 Err(_) => true,

@@ -54,6 +54,8 @@ pub enum Kind {
     Wire,
     /// A disk holds what it should not.
     Damage,
+    /// Participants that serve disagree on how a transaction ended.
+    Agreement,
     /// The program panicked.
     Panic,
 }
@@ -76,6 +78,7 @@ impl Kind {
             Kind::Protocol => "protocol",
             Kind::Wire => "wire",
             Kind::Damage => "damage",
+            Kind::Agreement => "agreement",
             Kind::Panic => "panic",
         }
     }

@@ -1,17 +1,14 @@
 //! The world of one run: the time, the queue of what is to come, and everything that lives in it.
 //!
-//! One thread, one binary heap ordered by (time, order of scheduling), so that equal times have an order too.
 //! The world only dispatches; what an event does is told in the file of whom it happens to: `network`,
-//! `replica`, `client`, `nemesis`. Cost: O(log e) an event with e events ahead.
-
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+//! `replica`, `client`, `nemesis`.
 
 use super::client::{Answer, Client, Request};
 use super::judge::Judge;
+use super::link::{Link, Payload};
 use super::mutants::Duties;
-use super::network::{Link, Payload};
 use super::plan::{MS, Plan, Resolved};
+use super::queue::Queue;
 use super::random::{Concern, Stream};
 use super::record::Recorder;
 use super::replica::Replica;
@@ -19,7 +16,7 @@ use super::verdict::{Broken, Kind};
 use crate::protocol::{Mode, Protocol, Reads, ReplyAt, Setup};
 
 /// A run that goes on for longer does not come to rest.
-const MAX_EVENTS: u64 = 50_000_000;
+pub(super) const MAX_EVENTS: u64 = 50_000_000;
 
 /// Something to come.
 #[derive(Debug)]
@@ -54,33 +51,6 @@ pub(super) enum Event {
     Bound,
 }
 
-#[derive(Debug)]
-struct Scheduled {
-    at: u64,
-    order: u64,
-    event: Event,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        self.order == other.order
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
-
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -101,8 +71,7 @@ pub(super) struct World<'a> {
     pub build: fn(Setup) -> Box<dyn Protocol>,
     pub duties: Duties,
     pub now: u64,
-    queue: BinaryHeap<Reverse<Scheduled>>,
-    scheduled: u64,
+    queue: Queue<Event>,
     pub events: u64,
     pub phase: Phase,
     pub healed_at: u64,
@@ -137,8 +106,7 @@ impl<'a> World<'a> {
             build: resolved.build,
             duties,
             now: 0,
-            queue: BinaryHeap::new(),
-            scheduled: 0,
+            queue: Queue::new(),
             events: 0,
             phase: Phase::Faults,
             healed_at: 0,
@@ -174,24 +142,23 @@ impl<'a> World<'a> {
     pub fn run(&mut self) {
         self.mind_phase();
         while self.phase != Phase::Over {
-            let Some(Reverse(next)) = self.queue.pop() else {
+            let Some((at, event)) = self.queue.pop() else {
                 self.violate(Kind::Liveness, || "nothing more would ever happen".to_owned());
                 return;
             };
-            self.now = next.at;
+            self.now = at;
             self.events += 1;
             if self.events > MAX_EVENTS {
                 self.violate(Kind::Liveness, || format!("no rest within {MAX_EVENTS} events"));
                 return;
             }
-            self.dispatch(next.event);
+            self.dispatch(event);
             self.mind_phase();
         }
     }
 
     pub fn schedule(&mut self, at: u64, event: Event) {
-        self.scheduled += 1;
-        self.queue.push(Reverse(Scheduled { at, order: self.scheduled, event }));
+        self.queue.schedule(at, event);
     }
 
     pub fn replicas_count(&self) -> u16 {

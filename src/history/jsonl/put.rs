@@ -3,7 +3,7 @@
 //! Texts are escaped as JSON asks, and numbers go through `itoa`; nothing is allocated but room in the buffer.
 //! Keys and values that are bytes become text by [`super::super::text_of`] first.
 
-use super::super::{Clock, Fault, Message, Outcome};
+use super::super::{Clock, Fault, Message, Outcome, Together};
 use crate::base::ReplicaId;
 
 /// In which order the lines of a file stand.
@@ -198,6 +198,23 @@ pub fn put_fault(out: &mut Vec<u8>, fault: &Fault) {
     put_number(out, b"],\"from\":", fault.from);
     if let Some(until) = fault.until {
         put_number(out, b",\"until\":", until);
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+/// Appends the operations that are one command, by their numbers in the order of invocation.
+pub fn put_together(out: &mut Vec<u8>, together: &Together) {
+    out.extend_from_slice(b"{\"type\":\"together\",\"operations\":[");
+    for (at, id) in together.operations.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(itoa::Buffer::new().format(id.0).as_bytes());
+    }
+    out.push(b']');
+    if let Some(found) = together.found {
+        out.extend_from_slice(b",\"found\":");
+        out.extend_from_slice(itoa::Buffer::new().format(found).as_bytes());
     }
     out.extend_from_slice(b"}\n");
 }

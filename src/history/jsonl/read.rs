@@ -9,7 +9,8 @@ use super::super::agree;
 use super::super::error::{Place, ReadError, shown};
 use super::super::lines::{Line, Lines};
 use super::super::{
-    Action, Builder, Clock, Fault, History, KeyId, Message, Outcome, ProcessId, Told, ValueId,
+    Action, Builder, Clock, Fault, History, KeyId, Message, OpId, Outcome, ProcessId, Together,
+    Told, ValueId,
 };
 use super::fields::{Fields, Found, KINDS, Kind, Object, Text, scalar};
 use super::put::Order;
@@ -52,6 +53,8 @@ pub(in crate::history) struct Reader {
     /// Whether a line said anything.
     begun: bool,
     pending: Vec<Pending>,
+    /// What is one command, and the number of the line that says so.
+    together: Vec<(u64, Together)>,
     /// By process, the time of its last event, where lines are to be sorted.
     last: Vec<Option<u64>>,
 }
@@ -64,6 +67,7 @@ impl Reader {
             order: Order::Lines,
             begun: false,
             pending: Vec::new(),
+            together: Vec::new(),
             last: Vec::new(),
         }
     }
@@ -91,9 +95,10 @@ impl Reader {
         match name {
             "fault" => self.fault(&object),
             "message" => self.message(&object),
+            "together" => self.together(&object),
             _ if name.starts_with("x-") => Ok(()),
             _ => {
-                let known = "invoke, ok, fail, info, deliver, fault, message or x-…";
+                let known = "invoke, ok, fail, info, deliver, fault, message, together or x-…";
                 Err(object.wrong("type", known))
             }
         }
@@ -329,6 +334,42 @@ impl Reader {
         Ok(())
     }
 
+    fn together(&mut self, object: &Object<'_>) -> Result<(), ReadError> {
+        let expected = "an array of the numbers of operations, rising,";
+        let Some(Value::Array(numbers)) = object.get("operations") else {
+            return Err(object.wrong("operations", expected));
+        };
+        let number = |value: &Value| {
+            let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+            number.map(OpId).ok_or_else(|| object.wrong("operations", expected))
+        };
+        let operations = numbers.iter().map(number).collect::<Result<Vec<_>, _>>()?;
+        if !operations.is_sorted_by(|a, b| a < b) || operations.is_empty() {
+            return Err(object.wrong("operations", expected));
+        }
+        let found = object.number("found")?.map(|found| u32::try_from(found).unwrap_or(u32::MAX));
+        self.together.push((object.line.number, Together { operations, found }));
+        Ok(())
+    }
+
+    /// Operations that are one command exist, and are of one command only.
+    fn check_together(&mut self, source: &str) -> Result<(), ReadError> {
+        let mut taken = vec![false; self.builder.history().operations.len()];
+        for (line, together) in std::mem::take(&mut self.together) {
+            for id in &together.operations {
+                if !taken.get(id.index()).is_some_and(|taken| !taken) {
+                    let place = Place { file: source.to_owned(), line, column: 1 };
+                    let expected =
+                        "the numbers of operations that no other line puts together".to_owned();
+                    return Err(ReadError::Malformed { place, expected, found: id.0.to_string() });
+                }
+                taken[id.index()] = true;
+            }
+            self.builder.history_mut().together.push(together);
+        }
+        Ok(())
+    }
+
     /// The history, when there are no more lines.
     pub fn finish(mut self, source: &str) -> Result<History, ReadError> {
         if !self.begun {
@@ -344,6 +385,7 @@ impl Reader {
             let place = || Place { file: source.to_owned(), line: event.line, column: 1 };
             self.build(event.process, event.what, Some(event.time), place)?;
         }
+        self.check_together(source)?;
         if self.order == Order::Time {
             self.builder.history_mut().deliveries.sort_by_key(|delivery| delivery.at);
         }

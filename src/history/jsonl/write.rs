@@ -6,7 +6,7 @@ use super::super::events::{Event, events};
 use super::super::{Action, Clock, History, OpId, Outcome};
 use super::put::{
     Asked, CompletionLine, Header, InvocationLine, Order, Reported, put_completion, put_delivery,
-    put_fault, put_header, put_invocation, put_message,
+    put_fault, put_header, put_invocation, put_message, put_together,
 };
 
 /// Writes a history in the lab's own format; [`super::read`] reads it back as it was.
@@ -26,6 +26,7 @@ pub fn write(history: &History, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     writer.until(&mut buffer, u64::MAX);
+    history.together.iter().for_each(|together| put_together(&mut buffer, together));
     out.write_all(&buffer)
 }
 

@@ -4,7 +4,7 @@
 //! C -> P     JOIN           P drops its old copy and takes part in all that begins from here on
 //!            ...            all that began before has ended: it is in every member's copy
 //! C -> A     FETCH after k  A is any member
-//! A -> C     CHUNK          about 256 KiB
+//! A -> C     CHUNK          about 256 KiB (`Limits::chunk`)
 //! C -> P     STORE          P leaves out the keys that it has committed itself meanwhile
 //! P -> C     STORED         two stores may be under way
 //!            ...
@@ -21,9 +21,6 @@ use std::time::Duration;
 use super::{Coordinator, Event};
 use crate::protocol::two_phase::{Blob, Frame, Key, Members, Rules, Violation};
 use crate::wire::two_phase::put_store;
-
-/// About how many bytes a chunk has.
-const CHUNK: u32 = 256 * 1024;
 
 /// How many chunks may be on their way into the joining participant.
 const STORES: u8 = 2;
@@ -113,7 +110,11 @@ impl<T, R: Rules> Coordinator<T, R> {
         let Some(source) = join.source else { return };
         if !join.ended && !join.asked && join.storing < STORES {
             join.asked = true;
-            let frame = Frame::Fetch { copy: join.copy, after: join.after.clone(), bytes: CHUNK };
+            let frame = Frame::Fetch {
+                copy: join.copy,
+                after: join.after.clone(),
+                bytes: self.setup.limits.chunk,
+            };
             self.send(source, &frame);
         }
     }

@@ -35,11 +35,13 @@ pub struct Limits {
     pub commands: usize,
     /// How many bytes of them, about; a single command may be larger.
     pub bytes: usize,
+    /// About how many bytes of a copy are sent to a participant that joins at once.
+    pub chunk: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { commands: 100_000, bytes: 1024 * 1024 * 1024 }
+        Self { commands: 100_000, bytes: 1024 * 1024 * 1024, chunk: 256 * 1024 }
     }
 }
 

@@ -1,0 +1,467 @@
+//! A participant: the production machine, its log on a disk in memory, and how a driver serves them.
+//!
+//! With a log, what a batch of inputs gives rise to leaves when its records are synced, in order; meanwhile the
+//! machine goes on. A process that is killed leaves all it wrote; a loss of power takes what was not synced, or a
+//! part of it. A disk that fails ends the process, and what it did not sync is gone.
+//!
+//! A probe of the coordinator is a dial of its own, in no order with anything else. It is refused where it
+//! comes to a machine that runs and has no such process; it hears nothing where a link is cut.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::coordinator::is_usual;
+use super::mutants::Participates;
+use super::plan::MS;
+use super::world::{Event, World};
+use crate::check::agreement::Step;
+use crate::protocol::two_phase::participant::Setup;
+use crate::protocol::two_phase::{Change, Frame, Record, Recovered, Timing, TxnId, Violation};
+use crate::sim::link::Payload;
+use crate::sim::replica;
+use crate::sim::verdict::Kind;
+use crate::sim::world::Phase;
+
+/// How long after a probe the next may begin.
+const PROBE_PAUSE: u64 = 50 * MS;
+
+/// How a node dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Death {
+    /// The process ends; its system closes its connections.
+    Killed,
+    /// The machine is off; of the unsynced records so many percent stay.
+    PowerLoss(u8),
+    /// The process ends because a sync failed; what it was to cover is gone.
+    SyncFailed,
+}
+
+impl Death {
+    pub fn for_trace(self) -> replica::Death {
+        match self {
+            Death::Killed => replica::Death::Killed,
+            Death::PowerLoss(kept) => replica::Death::PowerLoss(kept),
+            Death::SyncFailed => replica::Death::SyncFailed,
+        }
+    }
+}
+
+/// What fails next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fails {
+    /// The process dies in the middle of its next write.
+    TornWrite,
+    /// The next write finds no room.
+    Full,
+    /// The next sync fails.
+    Sync,
+}
+
+/// A log on a disk.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    records: Vec<Record>,
+    synced: usize,
+}
+
+impl Log {
+    /// What a death leaves of it.
+    fn after(&mut self, death: Death) {
+        let unsynced = self.records.len() - self.synced;
+        let kept = match death {
+            Death::Killed => unsynced,
+            Death::PowerLoss(percent) => unsynced * usize::from(percent) / 100,
+            Death::SyncFailed => 0,
+        };
+        self.records.truncate(self.synced + kept);
+        self.synced = self.records.len();
+    }
+
+    fn recovered(&self) -> Recovered {
+        let mut recovered = Recovered::default();
+        self.records.iter().for_each(|record| recovered.apply(record.clone()));
+        recovered
+    }
+
+    /// Writes it anew, short.
+    pub fn compact(&mut self) {
+        self.records = self.recovered().records().collect();
+        self.synced = self.records.len();
+    }
+}
+
+/// A participant, whether it runs or not.
+#[derive(Default)]
+pub(super) struct ParticipantNode {
+    pub running: Option<Running>,
+    pub log: Log,
+    /// Its open connections.
+    pub sessions: BTreeSet<u32>,
+    /// By how many faults it is held up, and what came meanwhile.
+    pub paused: u32,
+    pub inbox: Vec<Event>,
+    /// What fails next, and how long it stays down then.
+    pub fails: Option<(Fails, u64)>,
+    /// How many plans want it to vote NO.
+    refuses: u32,
+}
+
+/// What leaves when the log is synced up to its end.
+struct Waiting {
+    upto: usize,
+    frames: Vec<(u64, Vec<u8>)>,
+    cuts: Vec<(u64, Violation)>,
+    steps: Vec<Step<TxnId>>,
+}
+
+/// One life of a participant.
+pub(super) struct Running {
+    pub machine: Box<dyn Participates>,
+    pub life: u32,
+    started: u64,
+    timer: u64,
+    probing: bool,
+    waiting: VecDeque<Waiting>,
+    /// Up to where a sync under way goes.
+    syncing: Option<usize>,
+}
+
+impl ParticipantNode {
+    fn life(&self) -> Option<u32> {
+        self.running.as_ref().map(|running| running.life)
+    }
+
+    /// Whether it has a copy, also while it is down.
+    pub fn holds_data(&self) -> bool {
+        match &self.running {
+            Some(running) => running.machine.view().id.epoch > 0,
+            None => self.log.recovered().view.id.epoch > 0,
+        }
+    }
+
+    /// What it has promised and not heard the end of, also while it is down.
+    pub fn in_doubt(&self) -> usize {
+        match &self.running {
+            Some(running) => running.machine.prepared().len(),
+            None => self.log.recovered().prepared.len(),
+        }
+    }
+}
+
+/// What a machine was like before an input: what it had promised, and whether it had a copy.
+struct Before {
+    prepared: BTreeMap<TxnId, Change>,
+    had_copy: bool,
+}
+
+impl World<'_> {
+    pub fn start_participant(&mut self, p: u16) {
+        let at = usize::from(p);
+        if self.participants[at].running.is_some() {
+            return;
+        }
+        self.sessions += 1;
+        let setup = Setup {
+            life: u64::from(self.sessions),
+            durable: self.plan.durable,
+            max_bytes: usize::MAX >> 1,
+            timing: Timing::default(),
+            recovered: self.participants[at].log.recovered(),
+        };
+        let mut machine = (self.mutant.participant)(setup);
+        machine.refuse_all(self.participants[at].refuses > 0 && self.phase == Phase::Faults);
+        self.participants[at].running = Some(Running {
+            machine,
+            life: self.sessions,
+            started: self.now,
+            timer: u64::MAX,
+            probing: false,
+            waiting: VecDeque::new(),
+            syncing: None,
+        });
+        self.recorder.started(self.now, p, 0);
+        self.drive_participant(p, |_, _| ());
+    }
+
+    /// Ends a life.
+    pub fn kill_participant(&mut self, p: u16, death: Death) {
+        let at = usize::from(p);
+        if self.participants[at].running.is_none() {
+            return;
+        }
+        let had_copy = self.participants[at].holds_data();
+        self.participants[at].running = None;
+        self.recorder.died(self.now, p, death.for_trace());
+        let node = &mut self.participants[at];
+        node.inbox.clear();
+        node.log.after(death);
+        let sessions = std::mem::take(&mut node.sessions);
+        let severed = self.sessions;
+        for session in sessions {
+            match death {
+                Death::PowerLoss(_) => {
+                    if self.nemesis.one_in(2) {
+                        self.link_mut(p, self.plan.participants).link.severed = severed;
+                    }
+                }
+                _ => self.send(p, self.plan.participants, session, Payload::Close),
+            }
+        }
+        self.link_mut(p, self.plan.participants).link.take_held();
+        if had_copy {
+            self.note_loss(p);
+        }
+    }
+
+    /// A copy may be gone.
+    pub fn note_loss(&mut self, p: u16) {
+        if self.participants[usize::from(p)].holds_data() {
+            return;
+        }
+        self.note_step(Step::Dropped(p));
+        if self.active.id.epoch == 0 || self.active.members.has(p) {
+            self.lossy = true;
+        }
+        if !self.participants.iter().any(super::participant::ParticipantNode::holds_data) {
+            self.everything_is_lost();
+        }
+    }
+
+    pub fn on_participant_timer(&mut self, p: u16, life: u32) {
+        let now = self.now;
+        let Some(running) = &mut self.participants[usize::from(p)].running else { return };
+        if running.life == life && running.timer <= now {
+            running.timer = u64::MAX;
+            self.drive_participant(p, |_, _| ());
+        }
+    }
+
+    pub fn on_votes_no(&mut self, p: u16, no: bool) {
+        let healed = self.phase != Phase::Faults;
+        let node = &mut self.participants[usize::from(p)];
+        node.refuses = if no { node.refuses + 1 } else { node.refuses.saturating_sub(1) };
+        let refuses = node.refuses > 0 && !healed;
+        self.drive_participant(p, |machine, _| machine.refuse_all(refuses));
+    }
+
+    /// It votes as it sees fit again.
+    pub fn votes_freely(&mut self, p: u16) {
+        self.participants[usize::from(p)].refuses = 0;
+        self.drive_participant(p, |machine, _| machine.refuse_all(false));
+    }
+
+    pub fn participant_receives(&mut self, p: u16, session: u32, frames: Vec<Frame>) {
+        let mut wrong = None;
+        self.drive_participant(p, |machine, now| {
+            let session = u64::from(session);
+            let mut receive = |frame| machine.receive(now, session, frame);
+            wrong = frames.into_iter().try_for_each(&mut receive).err();
+        });
+        if let Some(violation) = wrong {
+            self.participant_cuts(p, u64::from(session), &violation);
+            self.drive_participant(p, |machine, now| machine.disconnected(now, u64::from(session)));
+        }
+    }
+
+    /// A participant closes a connection, for this reason.
+    fn participant_cuts(&mut self, p: u16, session: u64, why: &Violation) {
+        let (hub, session) = (self.hub(), session as u32);
+        if self.participants[usize::from(p)].sessions.remove(&session) {
+            self.recorder.cut(self.now, p, hub, &why.to_string());
+            if !is_usual(why) {
+                self.violate(Kind::Protocol, || {
+                    format!("participant {p} cut off the coordinator: it {why}")
+                });
+            }
+            self.send(p, hub, session, Payload::Close);
+        }
+    }
+
+    /// Gives a machine an input and carries out what follows from it.
+    pub fn drive_participant(
+        &mut self,
+        p: u16,
+        input: impl FnOnce(&mut dyn Participates, Duration),
+    ) {
+        let at = usize::from(p);
+        let Some(mut running) = self.participants[at].running.take() else { return };
+        let now = self.since(running.started);
+        let before = Before {
+            prepared: running.machine.prepared().clone(),
+            had_copy: running.machine.view().id.epoch > 0,
+        };
+        input(running.machine.as_mut(), now);
+        let mut batch = running.machine.finish(now);
+        let records = std::mem::take(&mut batch.records);
+        let steps = self.steps(p, before, &running);
+        let cuts = std::mem::take(&mut batch.cuts);
+        // The frames wait here for the log; see `Waiting`.
+        let frames = batch.persisted();
+        let fate = self.write(p, records);
+        let upto = self.participants[at].log.records.len();
+        running.waiting.push_back(Waiting { upto, frames, cuts, steps });
+        self.mind_probe(p, &mut running, now);
+        self.participants[at].running = Some(running);
+        if let Some(down) = fate {
+            self.kill_participant(p, Death::Killed);
+            return self.schedule(self.now.saturating_add(down), Event::Start { node: p });
+        }
+        self.let_out(p);
+    }
+
+    /// Writes records; how long the process is down if it dies of it.
+    fn write(&mut self, p: u16, records: Vec<Record>) -> Option<u64> {
+        if records.is_empty() {
+            return None;
+        }
+        self.names.note_records(&mut self.recorder, self.now, p, &records);
+        let node = &mut self.participants[usize::from(p)];
+        let (written, down) = match node.fails {
+            Some((Fails::TornWrite, down)) => (records.len() / 2, Some(down)),
+            Some((Fails::Full, down)) => (0, Some(down)),
+            Some((Fails::Sync, _)) | None => (records.len(), None),
+        };
+        if down.is_some() {
+            node.fails = None;
+        }
+        node.log.records.extend(records.into_iter().take(written));
+        down
+    }
+
+    /// Lets out what waits for nothing any more, and begins the next sync.
+    fn let_out(&mut self, p: u16) {
+        let at = usize::from(p);
+        loop {
+            let node = &mut self.participants[at];
+            let synced = node.log.synced;
+            let Some(running) = &mut node.running else { return };
+            let Some(next) = running.waiting.pop_front_if(|next| next.upto <= synced) else {
+                break;
+            };
+            for step in next.steps {
+                self.note_step(step);
+            }
+            let hub = self.hub();
+            for (session, bytes) in next.frames {
+                if self.participants[at].sessions.contains(&(session as u32)) {
+                    self.send_frames(p, hub, session as u32, bytes);
+                }
+            }
+            for (session, why) in next.cuts {
+                self.participant_cuts(p, session, &why);
+            }
+        }
+        let node = &mut self.participants[at];
+        let upto = node.log.records.len();
+        let Some(running) = &mut node.running else { return };
+        if running.syncing.is_none() && upto > node.log.synced {
+            running.syncing = Some(upto);
+            let life = running.life;
+            let at = self.now + self.plan.sync_time;
+            self.schedule(at, Event::Synced { participant: p, life });
+        }
+    }
+
+    pub fn on_synced(&mut self, p: u16, life: u32) {
+        let node = &mut self.participants[usize::from(p)];
+        let Some(running) = node.running.as_mut().filter(|running| running.life == life) else {
+            return;
+        };
+        let upto = running.syncing.take();
+        if let Some((Fails::Sync, down)) = node.fails {
+            node.fails = None;
+            self.recorder.disk_failed(self.now, p, "a sync failed");
+            self.kill_participant(p, Death::SyncFailed);
+            return self.schedule(self.now.saturating_add(down), Event::Start { node: p });
+        }
+        // A compaction may have made it shorter, and synced it.
+        let synced = upto.map_or(0, |upto| upto.min(node.log.records.len()));
+        node.log.synced = node.log.synced.max(synced);
+        self.recorder.synced(self.now, p);
+        self.let_out(p);
+    }
+
+    /// Compacts the log, at one instant: all that was written is synced by it.
+    pub fn compact(&mut self, p: u16) {
+        let node = &mut self.participants[usize::from(p)];
+        node.log.compact();
+        let upto = node.log.synced;
+        if let Some(running) = &mut node.running {
+            running.waiting.iter_mut().for_each(|waiting| waiting.upto = upto);
+            running.syncing = running.syncing.map(|_| upto);
+        }
+        self.let_out(p);
+    }
+
+    /// What an input had a participant carry out.
+    fn steps(&mut self, p: u16, before: Before, running: &Running) -> Vec<Step<TxnId>> {
+        let machine = &running.machine;
+        let view = machine.view();
+        if before.had_copy && view.id.epoch == 0 {
+            self.names.note_dropped(&mut self.recorder, self.now, p);
+            return vec![Step::Dropped(p)];
+        }
+        let mut steps = Vec::new();
+        for (txn, change) in before.prepared {
+            if machine.prepared().contains_key(&txn) {
+                continue;
+            }
+            let commit = machine.state().committed.contains(&txn);
+            self.names.note_ended(&mut self.recorder, self.now, p, txn, commit, &change);
+            if commit {
+                self.note_effect(p, txn, &change);
+            }
+            steps.push(Step::Ended { participant: p, txn, commit });
+        }
+        steps
+    }
+
+    /// Looks whether the coordinator still exists, where the machine wants to know, and minds its deadline.
+    fn mind_probe(&mut self, p: u16, running: &mut Running, now: Duration) {
+        let life = running.life;
+        if !running.probing && running.machine.probe(now) {
+            running.probing = true;
+            let over = self.now + PROBE_PAUSE;
+            self.schedule(over, Event::ProbeOver { participant: p, life });
+            let link = &mut self.wires[usize::from(p)][1].link;
+            if link.blocked == 0 {
+                let at = self.now + link.takes();
+                self.schedule(at, Event::Probe { participant: p, life });
+            }
+        }
+        if let Some(deadline) = running.machine.deadline()
+            && deadline > now
+        {
+            let at = self.at(running.started, deadline);
+            if at < running.timer {
+                running.timer = at;
+                self.schedule(at, Event::Timer { node: p, life });
+            }
+        }
+    }
+
+    pub fn on_probe(&mut self, p: u16, life: u32) {
+        let refuses = self.coordinator.running.is_none() && self.now >= self.coordinator.off_until;
+        let link = &mut self.wires[usize::from(p)][0].link;
+        if refuses && link.blocked == 0 {
+            let at = self.now + link.takes();
+            self.schedule(at, Event::Refused { participant: p, life });
+        }
+    }
+
+    pub fn on_refused(&mut self, p: u16, life: u32) {
+        if self.participants[usize::from(p)].life() == Some(life) {
+            self.recorder.probed(self.now, p);
+            self.drive_participant(p, |machine, now| machine.coordinator_gone(now));
+        }
+    }
+
+    pub fn on_probe_over(&mut self, p: u16, life: u32) {
+        if let Some(running) = &mut self.participants[usize::from(p)].running
+            && running.life == life
+        {
+            running.probing = false;
+            self.drive_participant(p, |_, _| ());
+        }
+    }
+}
