@@ -40,7 +40,7 @@ struct Clients {
 }
 
 fn touches(step: u64, key: usize) -> bool {
-    step % 3 == 0 || step % 3 == key as u64 + 1
+    step.is_multiple_of(3) || step % 3 == key as u64 + 1
 }
 
 impl Pair {
@@ -130,7 +130,7 @@ impl Clients {
                 step
             }
             None => {
-                let could = |step: &u64| *step % 3 == 0 && !pair.failed.contains(step);
+                let could = |step: &u64| step.is_multiple_of(3) && !pair.failed.contains(step);
                 (read.low..=pair.step)
                     .find(could)
                     .unwrap_or_else(|| panic!("{name} was none, after {} had happened", read.low))

@@ -239,8 +239,11 @@ impl<R: Rules> World<R> {
     }
 
     fn deliver(&mut self) -> bool {
-        let nodes = 0..self.nodes.len();
-        nodes.fold(false, |moved, p| self.deliver_one(p, true, true) || moved)
+        let mut moved = false;
+        for p in 0..self.nodes.len() {
+            moved |= self.deliver_one(p, true, true);
+        }
+        moved
     }
 
     fn deliver_one(&mut self, p: usize, may_down: bool, may_up: bool) -> bool {
