@@ -135,13 +135,18 @@ impl Coordinator {
 
     /// Leaves an input for the machine, and waits for nobody: whoever has the machine takes it along.
     pub(super) fn post(&self, input: Input) {
+        let mut rest = Rest::default();
+        if let Input::Frames { p, .. } = input {
+            // What has gathered while it owed this answer.
+            self.link(p).heard();
+            rest.touched.insert(p);
+        }
         lock(&self.inbox).push(input);
-        self.empty_inbox();
+        self.empty_inbox(rest);
     }
 
-    fn empty_inbox(&self) {
+    fn empty_inbox(&self, mut rest: Rest) {
         for _ in 0..MAX_TURNS {
-            let mut rest = Rest::default();
             for _ in 0..MAX_ROUNDS {
                 let machine = match self.machine.try_lock() {
                     Ok(machine) => machine,
@@ -154,7 +159,7 @@ impl Coordinator {
                     break;
                 }
             }
-            self.carry_out(rest);
+            self.carry_out(std::mem::take(&mut rest));
             if lock(&self.inbox).is_empty() {
                 return;
             }
@@ -169,7 +174,7 @@ impl Coordinator {
         let result = self.turn(lock(&self.machine), &mut rest, input);
         self.carry_out(rest);
         if !lock(&self.inbox).is_empty() {
-            self.empty_inbox();
+            self.empty_inbox(Rest::default());
         }
         result
     }
@@ -321,10 +326,7 @@ impl Coordinator {
             match result {
                 Ok(frames) if frames.is_empty() => link.note_bytes(self.life.now()),
                 Ok(frames) => {
-                    link.heard();
                     self.post(Input::Frames { p, session, frames: std::mem::take(frames) });
-                    // What has gathered while it owed this answer.
-                    link.flush_unless_busy(true);
                 }
                 // It still takes a long frame.
                 Err(LinkError::Silent) if self.life.now() < link.heard_at() + SILENCE => {}
