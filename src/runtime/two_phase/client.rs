@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::coordinator::{Coordinator, Source, Ticket};
+use super::coordinator::{Coordinator, Input};
 use super::outbox::{Bytes, Outbox};
 use crate::protocol::two_phase::Command;
 use crate::runtime::budget::LARGE;
@@ -172,13 +172,12 @@ impl<'a> Session<'a> {
         }
         self.wait(MAX_OWED - self.commands.len() + 1, MAX_HELD)?;
         let first = self.outbox.owe(self.commands.len());
-        let (outbox, commands) = (&self.outbox, &mut self.commands);
-        let driven = self.coordinator.drive(Source::Client, |machine, now| {
-            for (number, command) in (first..).zip(commands.drain(..)) {
-                machine.submit(now, command, Ticket { outbox: Arc::clone(outbox), number });
-            }
+        self.coordinator.post(Input::Commands {
+            commands: std::mem::take(&mut self.commands),
+            outbox: Arc::clone(&self.outbox),
+            first,
         });
-        driven.ok_or_else(|| ErrorKind::BrokenPipe.into())
+        Ok(())
     }
 
     /// Answers a request that is no command.

@@ -1,7 +1,11 @@
 //! The coordinator's threads around its machine.
+//!
+//! A thread that has read commands or frames leaves them in the inbox and tries to lock the machine. If another
+//! has it, that one takes them along before it leaves, and the reader is free to read on: fifty clients do not
+//! queue up for a lock, and what they want travels in common frames.
 
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
@@ -11,7 +15,7 @@ use super::intake::{Intake, LinkError, read_preface};
 use super::outbox::{Bytes, Outbox};
 use super::{CoordinatorSettings, DIAL_TIMEOUT, LINK_BOUND, Life, SILENCE, Server, StartError};
 use crate::protocol::two_phase::coordinator::{Coordinator as Machine, Setup};
-use crate::protocol::two_phase::{Answer, Event, Frame, MAX_PARTICIPANTS, Members};
+use crate::protocol::two_phase::{Answer, Command, Event, Frame, MAX_PARTICIPANTS, Members};
 use crate::runtime::budget::Budget;
 use crate::runtime::link::Link;
 use crate::runtime::ports::{self, Owner};
@@ -23,6 +27,12 @@ use crate::wire::two_phase::PREFACE;
 /// How long after a failed dial, or a lost link, the next is tried.
 const REDIAL: Duration = Duration::from_millis(50);
 
+/// How often one thread takes along what others have left until it carries out what follows from it.
+const MAX_ROUNDS: usize = 4;
+
+/// How often it does that until it leaves the rest to others.
+const MAX_TURNS: usize = 16;
+
 /// Who gets an answer: a place in the order of one client's replies.
 #[derive(Debug)]
 pub(super) struct Ticket {
@@ -33,15 +43,26 @@ pub(super) struct Ticket {
 /// The machine, as it runs here.
 pub(super) type Running = Machine<Ticket>;
 
-/// Where an input comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
-    /// Clients.
-    Client,
-    /// Frames of this participant.
-    Link(u16),
-    /// The timer.
-    Own,
+/// What threads leave for the machine.
+pub(super) enum Input {
+    /// A client's commands.
+    Commands {
+        commands: Vec<Command>,
+        outbox: Arc<Outbox>,
+        /// The place of the first one's reply.
+        first: u64,
+    },
+    /// Frames of a participant.
+    Frames { p: u16, session: u64, frames: Vec<Frame> },
+}
+
+/// What is left to do when the machine is unlocked.
+#[derive(Default)]
+struct Rest {
+    touched: Members,
+    replies: Vec<(Ticket, Answer)>,
+    events: Vec<Event>,
+    deadline: Option<Duration>,
 }
 
 /// A coordinator that runs, shared by all its threads.
@@ -49,6 +70,8 @@ pub(super) struct Coordinator {
     pub(super) life: Arc<Life>,
     pub(super) settings: CoordinatorSettings,
     machine: Mutex<Running>,
+    /// Inputs that are left for whoever has the machine.
+    inbox: Mutex<Vec<Input>>,
     links: Vec<Link>,
     pub(super) sessions: Sessions,
     pub(super) budget: Arc<Budget>,
@@ -74,6 +97,7 @@ pub(super) fn start(settings: CoordinatorSettings) -> Result<Server, StartError>
     let coordinator = Arc::new(Coordinator {
         life: Arc::clone(&life),
         machine: Mutex::new(Machine::new(setup)),
+        inbox: Mutex::default(),
         links: (0..n).map(|_| Link::with_bound(LINK_BOUND)).collect(),
         sessions: Sessions::default(),
         budget: Arc::new(Budget::new(settings.memory)),
@@ -109,13 +133,59 @@ impl Coordinator {
         0..self.links.len() as u16
     }
 
-    /// Gives the machine an input and carries out what follows from it.
-    pub(super) fn drive<R>(
+    /// Leaves an input for the machine, and waits for nobody: whoever has the machine takes it along.
+    pub(super) fn post(&self, input: Input) {
+        let mut rest = Rest::default();
+        if let Input::Frames { p, .. } = input {
+            // What has gathered while it owed this answer.
+            self.link(p).heard();
+            rest.touched.insert(p);
+        }
+        lock(&self.inbox).push(input);
+        self.empty_inbox(rest);
+    }
+
+    fn empty_inbox(&self, mut rest: Rest) {
+        for _ in 0..MAX_TURNS {
+            for _ in 0..MAX_ROUNDS {
+                let machine = match self.machine.try_lock() {
+                    Ok(machine) => machine,
+                    Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                    // It looks into the inbox again before it leaves.
+                    Err(TryLockError::WouldBlock) => break,
+                };
+                self.turn(machine, &mut rest, |_, _| ());
+                if lock(&self.inbox).is_empty() {
+                    break;
+                }
+            }
+            self.carry_out(std::mem::take(&mut rest));
+            if lock(&self.inbox).is_empty() {
+                return;
+            }
+        }
+        // It has done enough for others; the timer's thread goes on.
+        self.life.mind(Some(Duration::ZERO));
+    }
+
+    /// Gives the machine an input and carries out what follows from it; `None` once it has stopped.
+    fn drive<R>(&self, input: impl FnOnce(&mut Running, Duration) -> R) -> Option<R> {
+        let mut rest = Rest::default();
+        let result = self.turn(lock(&self.machine), &mut rest, input);
+        self.carry_out(rest);
+        if !lock(&self.inbox).is_empty() {
+            self.empty_inbox(Rest::default());
+        }
+        result
+    }
+
+    /// Gives the machine what has been left for it, then an input of one's own.
+    fn turn<R>(
         &self,
-        source: Source,
+        mut machine: MutexGuard<'_, Running>,
+        rest: &mut Rest,
         input: impl FnOnce(&mut Running, Duration) -> R,
     ) -> Option<R> {
-        let mut machine = lock(&self.machine);
         if self.life.stopping() {
             return None;
         }
@@ -123,54 +193,69 @@ impl Coordinator {
         for p in self.participants() {
             machine.alive(self.link(p).heard_at(), p);
         }
+        let inputs = std::mem::take(&mut *lock(&self.inbox));
+        for input in inputs {
+            self.give(&mut machine, now, input);
+        }
         let result = input(&mut machine, now);
         machine.finish(now);
-        let replies = std::mem::take(machine.replies_mut());
-        let events = std::mem::take(machine.events_mut());
+        rest.replies.append(machine.replies_mut());
+        rest.events.append(machine.events_mut());
         for (p, why) in machine.cuts_mut().drain(..) {
             // Under the lock: it is the connection that the machine means.
             if self.link(p).detach(self.link(p).session()) {
                 warn!("cut the link to participant {p}: it {why}");
             }
         }
-        let mut touched = Members::default();
         for p in self.participants() {
             let frames = machine.frames_mut(p);
             if !frames.is_empty() {
-                touched.insert(p);
+                rest.touched.insert(p);
                 if !self.link(p).enqueue(frames) {
                     warn!("cut the link to participant {p}: too much waits for it");
                 }
             }
         }
-        let deadline = machine.deadline();
-        drop(machine);
-        self.send(source, touched);
-        events.iter().for_each(|event| self.tell(event));
-        answer(replies);
-        self.life.mind(deadline);
+        rest.deadline = machine.deadline();
         Some(result)
     }
 
-    /// Sends what has gathered for the participants. While one owes an answer (it answers every frame), more
-    /// gathers until that comes.
-    fn send(&self, source: Source, mut touched: Members) {
-        match source {
-            Source::Own => return self.participants().for_each(|p| self.link(p).flush()),
-            Source::Client => {}
-            Source::Link(p) => {
-                // It has just spoken and waits, so it comes first.
-                self.link(p).flush();
-                touched.remove(p);
+    fn give(&self, machine: &mut Running, now: Duration, input: Input) {
+        match input {
+            Input::Commands { commands, outbox, first } => {
+                for (number, command) in (first..).zip(commands) {
+                    machine.submit(now, command, Ticket { outbox: Arc::clone(&outbox), number });
+                }
             }
-        }
-        for p in touched.iter() {
-            self.link(p).flush_unless_busy(true);
+            Input::Frames { p, session, frames } => {
+                // What an earlier connection carried is void.
+                if !self.link(p).is_current(session) {
+                    return;
+                }
+                let mut frames = frames.into_iter();
+                if let Err(why) = frames.try_for_each(|frame| machine.receive(now, p, frame)) {
+                    warn!("cut the link to participant {p}: it {why}");
+                    self.link(p).detach(session);
+                    machine.disconnected(now, p);
+                }
+            }
         }
     }
 
+    /// Sends what has gathered: first to the participants, because others wait behind that. While one owes an
+    /// answer (it answers every frame), more gathers for it until that comes.
+    fn carry_out(&self, rest: Rest) {
+        for p in rest.touched.iter() {
+            self.link(p).flush_unless_busy(true);
+        }
+        rest.events.iter().for_each(|event| self.tell(event));
+        answer(rest.replies);
+        self.life.mind(rest.deadline);
+    }
+
     fn tick(&self) {
-        self.drive(Source::Own, |_, _| ());
+        self.drive(|_, _| ());
+        self.participants().for_each(|p| self.link(p).flush());
     }
 
     fn end(&self) {
@@ -212,7 +297,7 @@ impl Coordinator {
         stream.set_nodelay(true)?;
         (&*stream).write_all(PREFACE)?;
         read_preface(&self.life, &stream)?;
-        let session = self.drive(Source::Link(p), |machine, now| {
+        let session = self.drive(|machine, now| {
             let session = self.link(p).attach(Arc::clone(&stream));
             machine.connected(now, p);
             session
@@ -220,7 +305,7 @@ impl Coordinator {
         let Some(session) = session else { return Ok(()) };
         info!("linked to participant {p} at {address}");
         let result = self.read_frames(p, session, &stream);
-        self.drive(Source::Own, |machine, now| {
+        self.drive(|machine, now| {
             self.link(p).detach(session);
             machine.disconnected(now, p);
         });
@@ -241,35 +326,13 @@ impl Coordinator {
             match result {
                 Ok(frames) if frames.is_empty() => link.note_bytes(self.life.now()),
                 Ok(frames) => {
-                    if !self.receive(p, session, frames) {
-                        return Ok(());
-                    }
+                    self.post(Input::Frames { p, session, frames: std::mem::take(frames) });
                 }
                 // It still takes a long frame.
                 Err(LinkError::Silent) if self.life.now() < link.heard_at() + SILENCE => {}
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    /// Frames have come. `false` when the connection is over.
-    fn receive(&self, p: u16, session: u64, frames: &mut Vec<Frame>) -> bool {
-        self.link(p).heard();
-        let good = self.drive(Source::Link(p), |machine, now| {
-            if !self.link(p).is_current(session) {
-                return false;
-            }
-            for frame in frames.drain(..) {
-                if let Err(why) = machine.receive(now, p, frame) {
-                    warn!("cut the link to participant {p}: it {why}");
-                    self.link(p).detach(session);
-                    machine.disconnected(now, p);
-                    return false;
-                }
-            }
-            true
-        });
-        good.unwrap_or(false)
     }
 
     fn tell(&self, event: &Event) {

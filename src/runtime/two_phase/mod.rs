@@ -19,7 +19,7 @@
 //! ```
 //!
 //! Whoever has an input locks the machine, hands it over, moves what follows into the queues, unlocks, and sends
-//! itself. Nobody holds the machine across a write to a socket, a sync or a wait. The thread that reads the last
+//! itself; in the coordinator, whoever finds it locked leaves the input there. Nobody holds the machine across a write to a socket, a sync or a wait. The thread that reads the last
 //! DONE of a transaction sends the reply to the client; no other has to wake up for it.
 //!
 //! **The end of an incarnation.** A participant takes a refused connection to the coordinator's port for the end of
