@@ -2,7 +2,7 @@
 //!
 //! Some faults are only fair while the others are well: a cluster of these modes survives the loss of one
 //! disk as long as all other replicas are live and stay so until the lost copy is whole again. Where a majority
-//! decides, the others need only keep their disks meanwhile. A fault that would not be fair at its time is left
+//! decides, the others need only have votes and keep their disks meanwhile. A fault that would not be fair at its time is left
 //! out.
 
 use super::replica::Death;
@@ -173,10 +173,16 @@ impl World<'_> {
 
     fn lose_disk(&mut self, id: u16, down: u64) -> bool {
         let others_well = self.peers(id).all(|peer| {
-            let live = self.node(peer).is_some_and(|node| node.status().live);
-            live && self.replicas[usize::from(peer)].on_failure.is_none()
+            let sound = self.replicas[usize::from(peer)].on_failure.is_none();
+            self.node(peer).is_some_and(|node| match node.status() {
+                // Where a majority decides they need not be live; but a replica without a vote has nothing to
+                // keep, and two of three without one are too many.
+                status if self.mode.reads == Reads::Current => {
+                    status.role.is_some_and(|role| role.name != "joining")
+                }
+                status => status.live && sound,
+            })
         });
-        let others_well = others_well || self.mode.reads == Reads::Current;
         if !others_well || !self.is_whole(id) {
             return false;
         }
