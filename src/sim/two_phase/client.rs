@@ -240,7 +240,7 @@ impl World<'_> {
     }
 
     /// A participant carried out a change: some command has taken effect, perhaps one that is never answered.
-    pub fn note_effect(&mut self, _p: u16, txn: TxnId, change: &Change) {
+    pub fn note_effect(&mut self, txn: TxnId, change: &Change) {
         self.hints += 1;
         let hint = self.hints;
         let is = |request: &Request| match (&request.ask, change) {

@@ -7,7 +7,7 @@
 //! A probe of the coordinator is a dial of its own, in no order with anything else. It is refused where it
 //! comes to a machine that runs and has no such process; it hears nothing where a link is cut.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::coordinator::is_usual;
@@ -148,10 +148,27 @@ impl ParticipantNode {
     }
 }
 
-/// What a machine was like before an input: what it had promised, and whether it had a copy.
-struct Before {
-    prepared: BTreeMap<TxnId, Change>,
-    had_copy: bool,
+/// What a machine has carried out: how a transaction ended, or that it dropped its copy and all promises.
+enum Did {
+    Ended(TxnId, Change, bool),
+    Dropped,
+}
+
+/// Has a machine do something, and notes what it carried out by that.
+fn watch<R>(
+    machine: &mut dyn Participates,
+    did: &mut Vec<Did>,
+    act: impl FnOnce(&mut dyn Participates) -> R,
+) -> R {
+    let promised = machine.prepared().clone();
+    let result = act(machine);
+    for (txn, change) in promised {
+        if !machine.prepared().contains_key(&txn) {
+            let commit = machine.state().committed.contains(&txn);
+            did.push(Did::Ended(txn, change, commit));
+        }
+    }
+    result
 }
 
 impl World<'_> {
@@ -252,10 +269,21 @@ impl World<'_> {
 
     pub fn participant_receives(&mut self, p: u16, session: u32, frames: Vec<Frame>) {
         let mut wrong = None;
-        self.drive_participant(p, |machine, now| {
-            let session = u64::from(session);
-            let mut receive = |frame| machine.receive(now, session, frame);
-            wrong = frames.into_iter().try_for_each(&mut receive).err();
+        self.drive_watched(p, |machine, now, did| {
+            for frame in frames {
+                let (joins, mut own) = (matches!(frame, Frame::Join { .. }), Vec::new());
+                let received = watch(machine, &mut own, |machine| {
+                    machine.receive(now, u64::from(session), frame)
+                });
+                if joins && received.is_ok() {
+                    own = vec![Did::Dropped];
+                }
+                did.append(&mut own);
+                if let Err(violation) = received {
+                    wrong = Some(violation);
+                    return;
+                }
+            }
         });
         if let Some(violation) = wrong {
             self.participant_cuts(p, u64::from(session), &violation);
@@ -283,17 +311,23 @@ impl World<'_> {
         p: u16,
         input: impl FnOnce(&mut dyn Participates, Duration),
     ) {
+        self.drive_watched(p, |machine, now, did| watch(machine, did, |machine| input(machine, now)));
+    }
+
+    /// The same, where the input notes what the machine carried out.
+    fn drive_watched(
+        &mut self,
+        p: u16,
+        input: impl FnOnce(&mut dyn Participates, Duration, &mut Vec<Did>),
+    ) {
         let at = usize::from(p);
         let Some(mut running) = self.participants[at].running.take() else { return };
         let now = self.since(running.started);
-        let before = Before {
-            prepared: running.machine.prepared().clone(),
-            had_copy: running.machine.view().id.epoch > 0,
-        };
-        input(running.machine.as_mut(), now);
+        let mut did = Vec::new();
+        input(running.machine.as_mut(), now, &mut did);
         let mut batch = running.machine.finish(now);
         let records = std::mem::take(&mut batch.records);
-        let steps = self.steps(p, before, &running);
+        let steps = did.into_iter().map(|did| self.step_of(p, did)).collect();
         let cuts = std::mem::take(&mut batch.cuts);
         // The frames wait here for the log; see `Waiting`.
         let frames = batch.persisted();
@@ -393,27 +427,21 @@ impl World<'_> {
         self.let_out(p);
     }
 
-    /// What an input had a participant carry out.
-    fn steps(&mut self, p: u16, before: Before, running: &Running) -> Vec<Step<TxnId>> {
-        let machine = &running.machine;
-        let view = machine.view();
-        if before.had_copy && view.id.epoch == 0 {
-            self.names.note_dropped(&mut self.recorder, self.now, p);
-            return vec![Step::Dropped(p)];
-        }
-        let mut steps = Vec::new();
-        for (txn, change) in before.prepared {
-            if machine.prepared().contains_key(&txn) {
-                continue;
+    /// What a participant carried out, for the trace and for those who watch.
+    fn step_of(&mut self, p: u16, did: Did) -> Step<TxnId> {
+        match did {
+            Did::Dropped => {
+                self.names.note_dropped(&mut self.recorder, self.now, p);
+                Step::Dropped(p)
             }
-            let commit = machine.state().committed.contains(&txn);
-            self.names.note_ended(&mut self.recorder, self.now, p, txn, commit, &change);
-            if commit {
-                self.note_effect(p, txn, &change);
+            Did::Ended(txn, change, commit) => {
+                self.names.note_ended(&mut self.recorder, self.now, p, txn, commit, &change);
+                if commit {
+                    self.note_effect(txn, &change);
+                }
+                Step::Ended { participant: p, txn, commit }
             }
-            steps.push(Step::Ended { participant: p, txn, commit });
         }
-        steps
     }
 
     /// Looks whether the coordinator still exists, where the machine wants to know, and minds its deadline.
