@@ -39,7 +39,7 @@ impl World<'_> {
         if self.clients.iter().any(|client| client.waits_since().is_some_and(waits)) {
             return Some("a client still waits for an answer".to_owned());
         }
-        let nothing_held = !self.participants.iter().any(|node| node.holds_data());
+        let nothing_held = !self.participants.iter().any(|node| node.remembers());
         if self.lossy && !nothing_held {
             // The newest copy may be gone. Errors are right, for as long as it takes.
             return None;

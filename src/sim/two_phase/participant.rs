@@ -16,7 +16,9 @@ use super::plan::MS;
 use super::world::{Event, World};
 use crate::check::agreement::Step;
 use crate::protocol::two_phase::participant::Setup;
-use crate::protocol::two_phase::{Change, Frame, Record, Recovered, Timing, TxnId, Violation};
+use crate::protocol::two_phase::{
+    Change, Frame, Record, Recovered, Timing, TxnId, View, Violation,
+};
 use crate::sim::link::Payload;
 use crate::sim::replica;
 use crate::sim::verdict::Kind;
@@ -110,7 +112,6 @@ pub(super) struct ParticipantNode {
 struct Waiting {
     upto: usize,
     frames: Vec<(u64, Vec<u8>)>,
-    cuts: Vec<(u64, Violation)>,
     steps: Vec<Step<TxnId>>,
 }
 
@@ -131,12 +132,21 @@ impl ParticipantNode {
         self.running.as_ref().map(|running| running.life)
     }
 
+    fn view(&self) -> View {
+        match &self.running {
+            Some(running) => running.machine.view(),
+            None => self.log.recovered().view,
+        }
+    }
+
     /// Whether it has a copy, also while it is down.
     pub fn holds_data(&self) -> bool {
-        match &self.running {
-            Some(running) => running.machine.view().id.epoch > 0,
-            None => self.log.recovered().view.id.epoch > 0,
-        }
+        self.view().id.epoch > 0
+    }
+
+    /// Whether it has a copy, or knows that it had one.
+    pub fn remembers(&self) -> bool {
+        self.view() != View::default()
     }
 
     /// What it has promised and not heard the end of, also while it is down.
@@ -206,7 +216,7 @@ impl World<'_> {
         if self.participants[at].running.is_none() {
             return;
         }
-        let had_copy = self.participants[at].holds_data();
+        let remembered = self.participants[at].remembers();
         self.participants[at].running = None;
         self.recorder.died(self.now, p, death.for_trace());
         let node = &mut self.participants[at];
@@ -225,21 +235,19 @@ impl World<'_> {
             }
         }
         self.link_mut(p, self.plan.participants).link.take_held();
-        if had_copy {
-            self.note_loss(p);
+        if remembered || !self.plan.durable {
+            self.note_loss(p, remembered);
         }
     }
 
-    /// A copy may be gone.
-    pub fn note_loss(&mut self, p: u16) {
-        if self.participants[usize::from(p)].holds_data() {
+    /// The memory of a participant may be gone, and with it a copy.
+    pub fn note_loss(&mut self, p: u16, remembered: bool) {
+        if self.participants[usize::from(p)].remembers() {
             return;
         }
         self.note_step(Step::Dropped(p));
-        if self.active.id.epoch == 0 || self.active.members.has(p) {
-            self.lossy = true;
-        }
-        if !self.participants.iter().any(super::participant::ParticipantNode::holds_data) {
+        self.lossy = true;
+        if remembered && !self.participants.iter().any(ParticipantNode::remembers) {
             self.everything_is_lost();
         }
     }
@@ -311,7 +319,9 @@ impl World<'_> {
         p: u16,
         input: impl FnOnce(&mut dyn Participates, Duration),
     ) {
-        self.drive_watched(p, |machine, now, did| watch(machine, did, |machine| input(machine, now)));
+        self.drive_watched(p, |machine, now, did| {
+            watch(machine, did, |machine| input(machine, now))
+        });
     }
 
     /// The same, where the input notes what the machine carried out.
@@ -328,12 +338,15 @@ impl World<'_> {
         let mut batch = running.machine.finish(now);
         let records = std::mem::take(&mut batch.records);
         let steps = did.into_iter().map(|did| self.step_of(p, did)).collect();
-        let cuts = std::mem::take(&mut batch.cuts);
+        for (session, why) in std::mem::take(&mut batch.cuts) {
+            // What still comes on it is not for the machine any more.
+            self.participant_cuts(p, session, &why);
+        }
         // The frames wait here for the log; see `Waiting`.
         let frames = batch.persisted();
         let fate = self.write(p, records);
         let upto = self.participants[at].log.records.len();
-        running.waiting.push_back(Waiting { upto, frames, cuts, steps });
+        running.waiting.push_back(Waiting { upto, frames, steps });
         self.mind_probe(p, &mut running, now);
         self.participants[at].running = Some(running);
         if let Some(down) = fate {
@@ -380,9 +393,6 @@ impl World<'_> {
                 if self.participants[at].sessions.contains(&(session as u32)) {
                     self.send_frames(p, hub, session as u32, bytes);
                 }
-            }
-            for (session, why) in next.cuts {
-                self.participant_cuts(p, session, &why);
             }
         }
         let node = &mut self.participants[at];
