@@ -39,7 +39,9 @@
 //!
 //! - (a) *all members of V are there and hold data*. By (1) a newer active view would have been stored by one of
 //!   them, and that one would have reported it. A member that holds an older view than V shows that V was not
-//!   active yet: it was a member of the one before, and has all that anybody was told. Or if
+//!   active yet: it was a member of the one before, and has all that anybody was told. Where such a V lacks a
+//!   member (one of several that were joining, say), it is put aside as if nobody had stored it, and the next newest
+//!   takes its place: what was active is reported by that member. Or if
 //! - (b) *a majority of all configured participants is there, holding data, and a member of V among them is a
 //!   witness*: it saw the newest incarnation that any of them knows end while it held that one's lease. A later
 //!   coordinator would have formed its view after (a), then the witness was greeted by it and is none any
@@ -47,7 +49,9 @@
 //!   or after (d), which waits for every lease. So there was none, and as the incarnation that the witness saw
 //!   end had not excluded it, the witness holds all that was answered. Or if
 //! - (c) *all configured participants are there and nobody holds data*: a first start, or everything is lost.
-//!   Then one of them begins empty and the others join it before anything is stored. Or if
+//!   Then one of them begins empty and the others join it before anything is stored. Who has dropped an old copy for
+//!   a new one that has not come yet remembers that and is no such participant: the newest data was
+//!   there a moment ago, and that nobody has it now is not known. Or if
 //! - (d) *this very process made the last view*, has lost all its members since, and one of them is back that
 //!   still holds it, or the active one before it: nobody else has made a newer one. It waits until nobody that
 //!   stays outside can hold a lease, so that (b) cannot be fooled later.

@@ -45,12 +45,16 @@ pub(super) struct Request {
     pub ask: Ask,
     /// The life of the coordinator that it has come to.
     pub life: Option<u32>,
+    /// Its number in the order of arrival.
+    pub arrived: u64,
     /// Its operations in the history.
     pub operations: Vec<OpId>,
     /// Where in the order of all commands it probably took effect.
     pub hint: Option<u64>,
     /// Which transaction it probably is, if that is known from what participants did.
     txn: Option<TxnId>,
+    /// The coordinator has answered it.
+    pub ended: bool,
 }
 
 /// A client.
@@ -145,7 +149,16 @@ impl World<'_> {
             let together = Together { operations: operations.clone(), found: None };
             self.recorder.builder.history_mut().together.push(together);
         }
-        self.requests.push(Request { client, ask, life: None, operations, hint: None, txn: None });
+        self.requests.push(Request {
+            client,
+            ask,
+            life: None,
+            arrived: 0,
+            operations,
+            hint: None,
+            txn: None,
+            ended: false,
+        });
         self.schedule(now + delay, Event::Ask { request });
         if arms {
             self.schedule(now.saturating_add(self.plan.client_timeout), Event::Timeout { client });
@@ -240,7 +253,7 @@ impl World<'_> {
     }
 
     /// A participant carried out a change: some command has taken effect, perhaps one that is never answered.
-    pub fn note_effect(&mut self, _p: u16, txn: TxnId, change: &Change) {
+    pub fn note_effect(&mut self, txn: TxnId, change: &Change) {
         self.hints += 1;
         let hint = self.hints;
         let is = |request: &Request| match (&request.ask, change) {
@@ -252,11 +265,16 @@ impl World<'_> {
             }
             _ => false,
         };
+        let Some(life) = self.names.life(txn) else { return };
         if self.requests.iter().any(|request| request.txn == Some(txn)) {
             return;
         }
-        let mut own = self.requests.iter_mut().filter(|request| is(request));
-        if let Some(request) = own.find(|request| request.txn.is_none()) {
+        let open = |request: &&mut Request| {
+            is(request) && request.life == Some(life) && request.txn.is_none() && !request.ended
+        };
+        // Locks are given in the order in which commands arrive.
+        let first = self.requests.iter_mut().filter(open).min_by_key(|request| request.arrived);
+        if let Some(request) = first {
             request.txn = Some(txn);
             request.hint = Some(hint);
         }

@@ -140,6 +140,7 @@ impl World<'_> {
         let now = self.since(running.started);
         input(running.machine.as_mut(), now);
         running.machine.finish(now);
+        self.names.lives(running.machine.status().incarnation, running.life);
         for event in std::mem::take(running.machine.events_mut()) {
             self.note_event(&event);
         }
@@ -201,7 +202,9 @@ impl World<'_> {
         let Some(life) = self.coordinator.life() else {
             return self.answer(request, Reply::Refused);
         };
-        self.requests[request as usize].life = Some(life);
+        self.hints += 1;
+        let asked = &mut self.requests[request as usize];
+        (asked.life, asked.arrived) = (Some(life), self.hints);
         let command = self.requests[request as usize].command();
         self.drive_coordinator(|machine, now| machine.submit(now, command, request));
     }
@@ -216,6 +219,7 @@ impl World<'_> {
             Answer::Error(why) => Reply::Error(why.to_string()),
             Answer::Unknown => Reply::Unknown,
         };
+        self.requests[request as usize].ended = true;
         if matches!(reply, Reply::Ok | Reply::Value(_) | Reply::Removed(_)) {
             // Locks are given back in this order, so it is one in which commands took effect.
             self.hints += 1;

@@ -1,5 +1,7 @@
 //! What is said about a run.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::world::World;
 use crate::check::atomic::{self, Found};
 use crate::check::spec::SPECS;
@@ -37,7 +39,7 @@ impl World<'_> {
         if self.clients.iter().any(|client| client.waits_since().is_some_and(waits)) {
             return Some("a client still waits for an answer".to_owned());
         }
-        let nothing_held = !self.participants.iter().any(|node| node.holds_data());
+        let nothing_held = !self.participants.iter().any(|node| node.remembers());
         if self.lossy && !nothing_held {
             // The newest copy may be gone. Errors are right, for as long as it takes.
             return None;
@@ -104,10 +106,8 @@ impl World<'_> {
 
 /// Asks the checkers.
 fn judge(history: &History, hints: &[Option<u64>]) -> Finding {
-    let asked = std::cell::Cell::new(0_u64);
-    let _ = &asked;
-    let counter = std::sync::atomic::AtomicU64::new(0);
-    let spent = || counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= PATIENCE;
+    let counter = AtomicU64::new(0);
+    let spent = || counter.fetch_add(1, Ordering::Relaxed) >= PATIENCE;
     let problem = |budget| Problem { history, spec: &SPECS[0], initial: ValueId::NIL, budget };
     let hint = |id: OpId| hints[id.index()];
     match strict::check_with(&problem(Budget::new(&spent)), &hint) {
@@ -118,7 +118,7 @@ fn judge(history: &History, hints: &[Option<u64>]) -> Finding {
     if is_wrong_by_key(history) {
         return Finding::Violation("the history is not linearizable".to_owned());
     }
-    counter.store(0, std::sync::atomic::Ordering::Relaxed);
+    counter.store(0, Ordering::Relaxed);
     match atomic::find(&problem(Budget::new(&spent))) {
         Found::Half(half) => Finding::Violation(half.why.join(" ")),
         _ => Finding::Violation("no order of all commands respects real time".to_owned()),
@@ -127,8 +127,8 @@ fn judge(history: &History, hints: &[Option<u64>]) -> Finding {
 
 /// Whether one key by itself is wrong.
 fn is_wrong_by_key(history: &History) -> bool {
-    let counter = std::sync::atomic::AtomicU64::new(0);
-    let spent = || counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= PATIENCE;
+    let counter = AtomicU64::new(0);
+    let spent = || counter.fetch_add(1, Ordering::Relaxed) >= PATIENCE;
     let budget = Budget::new(&spent);
     let problem = Problem { history, spec: &SPECS[0], initial: ValueId::NIL, budget };
     matches!(linearizable::check(&problem), Answer::Violation(_))

@@ -39,11 +39,9 @@ impl World<'_> {
                 let happened = *replica != hub && self.kill(*replica, *down, Death::Killed);
                 if happened {
                     let node = &mut self.participants[usize::from(*replica)];
-                    let had = node.holds_data();
+                    let remembered = node.remembers();
                     node.log = super::participant::Log::default();
-                    if had {
-                        self.note_loss(*replica);
-                    }
+                    self.note_loss(*replica, remembered);
                 }
                 happened
             }

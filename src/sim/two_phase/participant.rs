@@ -7,7 +7,7 @@
 //! A probe of the coordinator is a dial of its own, in no order with anything else. It is refused where it
 //! comes to a machine that runs and has no such process; it hears nothing where a link is cut.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::coordinator::is_usual;
@@ -16,7 +16,9 @@ use super::plan::MS;
 use super::world::{Event, World};
 use crate::check::agreement::Step;
 use crate::protocol::two_phase::participant::Setup;
-use crate::protocol::two_phase::{Change, Frame, Record, Recovered, Timing, TxnId, Violation};
+use crate::protocol::two_phase::{
+    Change, Frame, Record, Recovered, Timing, TxnId, View, Violation,
+};
 use crate::sim::link::Payload;
 use crate::sim::replica;
 use crate::sim::verdict::Kind;
@@ -110,7 +112,6 @@ pub(super) struct ParticipantNode {
 struct Waiting {
     upto: usize,
     frames: Vec<(u64, Vec<u8>)>,
-    cuts: Vec<(u64, Violation)>,
     steps: Vec<Step<TxnId>>,
 }
 
@@ -131,12 +132,21 @@ impl ParticipantNode {
         self.running.as_ref().map(|running| running.life)
     }
 
+    fn view(&self) -> View {
+        match &self.running {
+            Some(running) => running.machine.view(),
+            None => self.log.recovered().view,
+        }
+    }
+
     /// Whether it has a copy, also while it is down.
     pub fn holds_data(&self) -> bool {
-        match &self.running {
-            Some(running) => running.machine.view().id.epoch > 0,
-            None => self.log.recovered().view.id.epoch > 0,
-        }
+        self.view().id.epoch > 0
+    }
+
+    /// Whether it has a copy, or knows that it had one.
+    pub fn remembers(&self) -> bool {
+        self.view() != View::default()
     }
 
     /// What it has promised and not heard the end of, also while it is down.
@@ -148,10 +158,27 @@ impl ParticipantNode {
     }
 }
 
-/// What a machine was like before an input: what it had promised, and whether it had a copy.
-struct Before {
-    prepared: BTreeMap<TxnId, Change>,
-    had_copy: bool,
+/// What a machine has carried out: how a transaction ended, or that it dropped its copy and all promises.
+enum Did {
+    Ended(TxnId, Change, bool),
+    Dropped,
+}
+
+/// Has a machine do something, and notes what it carried out by that.
+fn watch<R>(
+    machine: &mut dyn Participates,
+    did: &mut Vec<Did>,
+    act: impl FnOnce(&mut dyn Participates) -> R,
+) -> R {
+    let promised = machine.prepared().clone();
+    let result = act(machine);
+    for (txn, change) in promised {
+        if !machine.prepared().contains_key(&txn) {
+            let commit = machine.state().committed.contains(&txn);
+            did.push(Did::Ended(txn, change, commit));
+        }
+    }
+    result
 }
 
 impl World<'_> {
@@ -189,7 +216,7 @@ impl World<'_> {
         if self.participants[at].running.is_none() {
             return;
         }
-        let had_copy = self.participants[at].holds_data();
+        let remembered = self.participants[at].remembers();
         self.participants[at].running = None;
         self.recorder.died(self.now, p, death.for_trace());
         let node = &mut self.participants[at];
@@ -208,21 +235,19 @@ impl World<'_> {
             }
         }
         self.link_mut(p, self.plan.participants).link.take_held();
-        if had_copy {
-            self.note_loss(p);
+        if remembered || !self.plan.durable {
+            self.note_loss(p, remembered);
         }
     }
 
-    /// A copy may be gone.
-    pub fn note_loss(&mut self, p: u16) {
-        if self.participants[usize::from(p)].holds_data() {
+    /// The memory of a participant may be gone, and with it a copy.
+    pub fn note_loss(&mut self, p: u16, remembered: bool) {
+        if self.participants[usize::from(p)].remembers() {
             return;
         }
         self.note_step(Step::Dropped(p));
-        if self.active.id.epoch == 0 || self.active.members.has(p) {
-            self.lossy = true;
-        }
-        if !self.participants.iter().any(super::participant::ParticipantNode::holds_data) {
+        self.lossy = true;
+        if remembered && !self.participants.iter().any(ParticipantNode::remembers) {
             self.everything_is_lost();
         }
     }
@@ -252,10 +277,21 @@ impl World<'_> {
 
     pub fn participant_receives(&mut self, p: u16, session: u32, frames: Vec<Frame>) {
         let mut wrong = None;
-        self.drive_participant(p, |machine, now| {
-            let session = u64::from(session);
-            let mut receive = |frame| machine.receive(now, session, frame);
-            wrong = frames.into_iter().try_for_each(&mut receive).err();
+        self.drive_watched(p, |machine, now, did| {
+            for frame in frames {
+                let (joins, mut own) = (matches!(frame, Frame::Join { .. }), Vec::new());
+                let received = watch(machine, &mut own, |machine| {
+                    machine.receive(now, u64::from(session), frame)
+                });
+                if joins && received.is_ok() {
+                    own = vec![Did::Dropped];
+                }
+                did.append(&mut own);
+                if let Err(violation) = received {
+                    wrong = Some(violation);
+                    return;
+                }
+            }
         });
         if let Some(violation) = wrong {
             self.participant_cuts(p, u64::from(session), &violation);
@@ -283,23 +319,34 @@ impl World<'_> {
         p: u16,
         input: impl FnOnce(&mut dyn Participates, Duration),
     ) {
+        self.drive_watched(p, |machine, now, did| {
+            watch(machine, did, |machine| input(machine, now))
+        });
+    }
+
+    /// The same, where the input notes what the machine carried out.
+    fn drive_watched(
+        &mut self,
+        p: u16,
+        input: impl FnOnce(&mut dyn Participates, Duration, &mut Vec<Did>),
+    ) {
         let at = usize::from(p);
         let Some(mut running) = self.participants[at].running.take() else { return };
         let now = self.since(running.started);
-        let before = Before {
-            prepared: running.machine.prepared().clone(),
-            had_copy: running.machine.view().id.epoch > 0,
-        };
-        input(running.machine.as_mut(), now);
+        let mut did = Vec::new();
+        input(running.machine.as_mut(), now, &mut did);
         let mut batch = running.machine.finish(now);
         let records = std::mem::take(&mut batch.records);
-        let steps = self.steps(p, before, &running);
-        let cuts = std::mem::take(&mut batch.cuts);
+        let steps = did.into_iter().map(|did| self.step_of(p, did)).collect();
+        for (session, why) in std::mem::take(&mut batch.cuts) {
+            // What still comes on it is not for the machine any more.
+            self.participant_cuts(p, session, &why);
+        }
         // The frames wait here for the log; see `Waiting`.
         let frames = batch.persisted();
         let fate = self.write(p, records);
         let upto = self.participants[at].log.records.len();
-        running.waiting.push_back(Waiting { upto, frames, cuts, steps });
+        running.waiting.push_back(Waiting { upto, frames, steps });
         self.mind_probe(p, &mut running, now);
         self.participants[at].running = Some(running);
         if let Some(down) = fate {
@@ -347,9 +394,6 @@ impl World<'_> {
                     self.send_frames(p, hub, session as u32, bytes);
                 }
             }
-            for (session, why) in next.cuts {
-                self.participant_cuts(p, session, &why);
-            }
         }
         let node = &mut self.participants[at];
         let upto = node.log.records.len();
@@ -393,27 +437,21 @@ impl World<'_> {
         self.let_out(p);
     }
 
-    /// What an input had a participant carry out.
-    fn steps(&mut self, p: u16, before: Before, running: &Running) -> Vec<Step<TxnId>> {
-        let machine = &running.machine;
-        let view = machine.view();
-        if before.had_copy && view.id.epoch == 0 {
-            self.names.note_dropped(&mut self.recorder, self.now, p);
-            return vec![Step::Dropped(p)];
-        }
-        let mut steps = Vec::new();
-        for (txn, change) in before.prepared {
-            if machine.prepared().contains_key(&txn) {
-                continue;
+    /// What a participant carried out, for the trace and for those who watch.
+    fn step_of(&mut self, p: u16, did: Did) -> Step<TxnId> {
+        match did {
+            Did::Dropped => {
+                self.names.note_dropped(&mut self.recorder, self.now, p);
+                Step::Dropped(p)
             }
-            let commit = machine.state().committed.contains(&txn);
-            self.names.note_ended(&mut self.recorder, self.now, p, txn, commit, &change);
-            if commit {
-                self.note_effect(p, txn, &change);
+            Did::Ended(txn, change, commit) => {
+                self.names.note_ended(&mut self.recorder, self.now, p, txn, commit, &change);
+                if commit {
+                    self.note_effect(txn, &change);
+                }
+                Step::Ended { participant: p, txn, commit }
             }
-            steps.push(Step::Ended { participant: p, txn, commit });
         }
-        steps
     }
 
     /// Looks whether the coordinator still exists, where the machine wants to know, and minds its deadline.

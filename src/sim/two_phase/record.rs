@@ -12,6 +12,8 @@ use crate::sim::record::{Recorder, note, quoted};
 #[derive(Debug, Default)]
 pub(super) struct Names {
     incarnations: Vec<u64>,
+    /// Which life of the coordinator an incarnation belongs to.
+    lives: Vec<(u64, u32)>,
 }
 
 impl Names {
@@ -26,6 +28,19 @@ impl Names {
                 self.incarnations.len()
             }
         }
+    }
+
+    /// Notes that a life of the coordinator is this incarnation.
+    pub fn lives(&mut self, incarnation: u64, life: u32) {
+        if self.lives.last() != Some(&(incarnation, life)) {
+            self.lives.push((incarnation, life));
+        }
+    }
+
+    /// The life of the coordinator that began a transaction.
+    pub fn life(&self, txn: TxnId) -> Option<u32> {
+        let of = |(incarnation, _): &&(u64, u32)| *incarnation == txn.incarnation;
+        self.lives.iter().rfind(of).map(|(_, life)| *life)
     }
 
     /// A transaction, short.

@@ -52,7 +52,8 @@ impl<T, R: Rules> Coordinator<T, R> {
         let settled = self.pending.is_empty();
         let mut caught_up = Members::default();
         for p in self.up().without(self.view.members).iter() {
-            if self.peer(p).join.is_none() && settled {
+            // Its old copy is dropped only when there is one to take the place of that.
+            if self.peer(p).join.is_none() && settled && !sources.is_empty() {
                 self.start_joining(p);
             }
             let oldest = self.oldest();

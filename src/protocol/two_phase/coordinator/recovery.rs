@@ -127,22 +127,32 @@ impl<T, R: Rules> Coordinator<T, R> {
         let highest = holders.iter().map(|p| held(p).id.epoch).max().unwrap_or(0);
         let epoch = self.known.last.map_or(0, |(last, _)| last.id.epoch).max(highest);
         let all = Members::first(self.setup.participants);
-        if up == all && holders.is_empty() {
+        if up == all && all.iter().all(|p| held(p) == View::default()) {
             // (c): all data begins with one participant, and the others join it.
             return Some(Plan { members: Members::one(0), from: View::default(), epoch });
         }
         if let Some((last, active)) = self.known.last {
             return self.plan_from_own(holders, last, active);
         }
-        let newest = holders.iter().map(held).reduce(R::newer)?;
-        let members = holders.and(newest.members);
-        let all_members = members == newest.members;
-        let certain = R::is_certain(all_members, self.has_majority_with_witness(holders, members));
+        let mut views: Vec<View> = holders.iter().map(held).collect();
+        let (newest, members) = loop {
+            let newest = views.iter().copied().reduce(R::newer)?;
+            let members = holders.and(newest.members);
+            let all_members = members == newest.members;
+            if R::is_certain(all_members, self.has_majority_with_witness(holders, members)) {
+                break (newest, members);
+            }
+            if !members.iter().any(|p| held(p).id < newest.id) {
+                return None;
+            }
+            // It was never active: see (a).
+            views.retain(|view| view.id != newest.id);
+        };
         // Where some hold only the view before it, theirs counts as the last that was active.
         let oldest = members.iter().map(held).min_by_key(|view| view.id)?;
         let common = members.iter().map(|p| held(p).members).fold(newest.members, Members::and);
         let from = if common.is_empty() { newest } else { View { id: oldest.id, members: common } };
-        certain.then_some(Plan { members, from, epoch })
+        Some(Plan { members, from, epoch })
     }
 
     /// (d): this very process made the last view.

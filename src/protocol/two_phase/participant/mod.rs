@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub use super::table::{Record, Recovered};
 use super::{Blob, Change, Frame, Greeting, Key, MAX_PARTICIPANTS, PresumedAbort};
-use super::{HIGHEST_INCARNATION, Report, Rules, Timing, TxnId, View, Violation};
+use super::{HIGHEST_INCARNATION, Report, Rules, Timing, TxnId, View, ViewId, Violation};
 use crate::wire::two_phase::MAX_ITEMS;
 use lease::Lease;
 
@@ -115,7 +115,7 @@ impl<R: Rules> Participant<R> {
         };
         if it.state.view.id.epoch == 0 {
             // Half a copy, or nothing.
-            it.log(Record::Cleared);
+            it.clear();
         }
         it
     }
@@ -192,6 +192,16 @@ impl<R: Rules> Participant<R> {
             self.batch.records.push(record.clone());
         }
         self.state.apply(record);
+    }
+
+    /// Drops the copy. Who had one remembers that: a view of epoch 0, but not the one of a first start.
+    fn clear(&mut self) {
+        let had = self.state.view != View::default();
+        self.log(Record::Cleared);
+        if had {
+            let id = ViewId { epoch: 0, maker: self.state.seen };
+            self.log(Record::View { view: View { id, ..View::default() }, me: self.me });
+        }
     }
 
     fn has_room_for(&self, bytes: usize) -> bool {

@@ -41,7 +41,7 @@ impl<R: Rules> Participant<R> {
             }
             Frame::Install { view, fresh, resolve } => self.install(view, fresh, resolve)?,
             Frame::Join { copy } => {
-                self.log(Record::Cleared);
+                self.clear();
                 self.join = Some(Join { copy, touched: BTreeSet::new() });
                 Frame::Joined { copy }
             }
