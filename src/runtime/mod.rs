@@ -8,7 +8,9 @@
 mod broadcast_port;
 mod budget;
 mod client_port;
+mod clock;
 mod disk;
+mod error;
 pub mod line_server;
 mod link;
 mod ports;
@@ -22,7 +24,6 @@ mod stats;
 mod sync;
 
 use std::fmt;
-use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -31,19 +32,18 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
-use thiserror::Error;
-
 use crate::base::{KeptLog, Limits, Op, Outcome, ReplicaId, StoreRule, Value};
 use crate::node::Node;
 use crate::protocol::{Backlog, Mode, Reads, Recovered, Setup, Tail};
-use crate::storage::StorageError;
 use crate::wire::Failure;
 use crate::wire::peer::Message;
+use clock::Clock;
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use ports::Owner;
-use replica::{Clock, Replica};
+use replica::Replica;
 use slot::Slot;
 
+pub use error::StartError;
 pub use recorder::{RecordError, Recorder, Track};
 pub use recording::{BeginError, Deliveries};
 
@@ -159,55 +159,6 @@ pub struct Place {
     pub broadcast_port: u16,
     /// The folder of its `storage.txt`.
     pub folder: PathBuf,
-}
-
-/// Why replicas cannot be started.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// The mode is not built.
-    #[error("consistency mode {0} is not built yet")]
-    NotBuilt(&'static str),
-    /// A port cannot be had.
-    #[error(
-        "replica {id}: cannot listen on {what} {host}:{port} (is another server running there?)"
-    )]
-    Port {
-        /// The replica.
-        id: ReplicaId,
-        /// Which of its ports.
-        what: &'static str,
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
-        /// Why.
-        source: io::Error,
-    },
-    /// The store cannot be used.
-    #[error("replica {id}")]
-    Store {
-        /// The replica.
-        id: ReplicaId,
-        /// Why.
-        source: StorageError,
-    },
-    /// The store is one of another mode.
-    #[error(
-        "replica {id}: {} was not written in mode {mode}, and the notes of one mode are not those of another: \
-         start with another --data folder, or move the file away to start with an empty store",
-        file.display()
-    )]
-    OtherMode {
-        /// The replica.
-        id: ReplicaId,
-        /// The mode that was asked for.
-        mode: &'static str,
-        /// The store.
-        file: PathBuf,
-    },
-    /// A thread cannot be started.
-    #[error("cannot start a thread: {0}")]
-    Thread(io::Error),
 }
 
 /// Something that the one who started a host wants to know.
