@@ -48,8 +48,9 @@ impl<T> Node<T> {
         let promises = &mut self.promises;
         promises.kept = promises.kept.max(upto);
         let mut mark = None;
-        while let Some((_, number)) = promises.marks.pop_front_if(|(at, _)| *at <= upto) {
-            mark = Some(number);
+        while let Some((_, number)) = promises.marks.front().filter(|(at, _)| *at <= upto) {
+            mark = Some(*number);
+            promises.marks.pop_front();
         }
         if let Some(number) = mark {
             self.protocol.kept(number);

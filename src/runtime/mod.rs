@@ -8,7 +8,9 @@
 mod broadcast_port;
 mod budget;
 mod client_port;
+mod clock;
 mod disk;
+mod error;
 pub mod line_server;
 mod link;
 mod ports;
@@ -23,7 +25,6 @@ mod stats;
 mod sync;
 pub mod two_phase;
 
-use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,73 +32,23 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
-use thiserror::Error;
-
 use crate::base::{KeptLog, Op, Outcome, ReplicaId, StoreRule, Value};
 use crate::node::Node;
 use crate::protocol::{Mode, Reads, Recovered, Setup, Tail};
-use crate::storage::StorageError;
 use crate::wire::Failure;
 use crate::wire::peer::Message;
 use broadcast_port::Door;
+use clock::Clock;
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use ports::Owner;
-use replica::{Clock, Replica};
+use replica::Replica;
 use settings::fresh_number;
 use slot::Slot;
 
+pub use error::StartError;
 pub use recorder::{RecordError, Recorder, Track};
 pub use recording::{BeginError, Deliveries};
 pub use settings::{InitialValue, Place, Settings, SyncPolicy};
-
-/// Why replicas cannot be started.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// The mode is not built.
-    #[error("consistency mode {0} is not built yet")]
-    NotBuilt(&'static str),
-    /// A port cannot be had.
-    #[error(
-        "replica {id}: cannot listen on {what} {host}:{port} (is another server running there?)"
-    )]
-    Port {
-        /// The replica.
-        id: ReplicaId,
-        /// Which of its ports.
-        what: &'static str,
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
-        /// Why.
-        source: io::Error,
-    },
-    /// The store cannot be used.
-    #[error("replica {id}")]
-    Store {
-        /// The replica.
-        id: ReplicaId,
-        /// Why.
-        source: StorageError,
-    },
-    /// The store is one of another mode.
-    #[error(
-        "replica {id}: {} was not written in mode {mode}, and the notes of one mode are not those of another: \
-         start with another --data folder, or move the file away to start with an empty store",
-        file.display()
-    )]
-    OtherMode {
-        /// The replica.
-        id: ReplicaId,
-        /// The mode that was asked for.
-        mode: &'static str,
-        /// The store.
-        file: PathBuf,
-    },
-    /// A thread cannot be started.
-    #[error("cannot start a thread: {0}")]
-    Thread(io::Error),
-}
 
 /// Something that the one who started a host wants to know.
 #[derive(Clone, Debug, PartialEq, Eq)]

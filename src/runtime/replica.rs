@@ -10,12 +10,13 @@ use std::io;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use tracing::{error, info, warn};
 
 use super::budget::Budget;
+use super::clock::Clock;
 use super::disk::Disk;
 use super::link::Link;
 use super::ports::Owner;
@@ -29,24 +30,6 @@ use crate::base::{Now, Op, Outcome, ReplicaId};
 use crate::node::{LogWrite, Node};
 use crate::wire::peer::{Fetch, Frame};
 use crate::wire::request::Failure;
-
-/// The two clocks of the runtime.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clock(Instant);
-
-impl Clock {
-    pub(super) fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    pub(super) fn now(self) -> Now {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now {
-            since_start: self.0.elapsed(),
-            unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
-        }
-    }
-}
 
 /// One running replica, shared by all its threads.
 pub(super) struct Replica {

@@ -260,13 +260,11 @@ impl<'a> Session<'a> {
     fn show(&mut self, read: &Read<'_>, form: Form) -> Result<(), Failure> {
         let replica = self.replica;
         let agreed = replica.settings.mode.reads == Reads::Current;
-        if agreed && !std::mem::replace(&mut self.current, self.record.is_none()) {
-            if !replica.wait_current(&self.slot) {
-                self.current = false;
-                let why =
-                    format!("replica {} found no majority in time; nothing was read", replica.id);
-                return Err(Failure::Refused(why.into()));
-            }
+        let known = !agreed || std::mem::replace(&mut self.current, self.record.is_none());
+        if !known && !replica.wait_current(&self.slot) {
+            self.current = false;
+            let why = format!("replica {} found no majority in time; nothing was read", replica.id);
+            return Err(Failure::Refused(why.into()));
         }
         let (out, lent) = (&mut self.out, &mut self.lent);
         let mut found = self.record.as_mut().map(|record| &mut record.found);

@@ -184,7 +184,11 @@ impl World<'_> {
 
     /// In every second run a lagging replica soon has to fetch state.
     fn tail(&self) -> Tail {
-        if self.plan.seed % 2 == 0 { Tail { entries: 5, bytes: 4096 } } else { Tail::default() }
+        if self.plan.seed.is_multiple_of(2) {
+            Tail { entries: 5, bytes: 4096 }
+        } else {
+            Tail::default()
+        }
     }
 
     /// Ends a life.
