@@ -99,11 +99,8 @@ pub trait Simulator {
     ///
     /// # Errors
     /// It cannot be run.
-    fn shrink(
-        &self,
-        plan: &Self::Plan,
-        most: u64,
-    ) -> Result<Option<Shrunk<Self::Plan>>, PlanError>;
+    fn shrink(&self, plan: &Self::Plan, most: u64)
+    -> Result<Option<Shrunk<Self::Plan>>, PlanError>;
 
     /// The command that runs one seed of these again.
     fn replay(&self, seed: u64) -> String;
@@ -260,8 +257,7 @@ impl<S: Simulator> Command<'_, S> {
         let options = SweepOptions { threads, keep_going, keep: LISTED };
         let bar = bar(seeds.end - seeds.start);
         let begun = Instant::now();
-        let swept =
-            self.simulator.sweep(seeds.clone(), options, &|done| bar.set_position(done));
+        let swept = self.simulator.sweep(seeds.clone(), options, &|done| bar.set_position(done));
         bar.finish_and_clear();
         let swept = swept.map_err(SimulationError::from)?;
         let seconds = begun.elapsed().as_secs_f64().max(1e-9);
