@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!    ms  client      C       P0       P1       P2
-//!    31    ├-------->│        │        │        │   SET x 1
+//!    10    ├───────>│        │        │        │   SET x 1
 //! ```
 //! Every colour only repeats what a sign or a word says.
 
@@ -20,7 +20,7 @@ pub(super) const HUB: usize = 1;
 /// From one column to the next.
 const PITCH: usize = 9;
 /// Where the first column is.
-const LEFT: usize = 9;
+const LEFT: usize = 10;
 /// A stretch without a line of its own that is longer is marked, in milliseconds.
 const LONG: u64 = 5;
 
@@ -118,7 +118,7 @@ pub(super) fn draw(rows: &[Row], style: Style) -> String {
     let mut before = None;
     for row in rows {
         if before.is_some_and(|before| row.at > before + LONG) {
-            let _ = writeln!(out, "{}", style.dim("     ⋮"));
+            let _ = writeln!(out, "{}", style.dim("    ⋮"));
         }
         let time = if before == Some(row.at) { String::new() } else { row.at.to_string() };
         before = Some(row.at);
@@ -137,8 +137,8 @@ pub(super) fn draw(rows: &[Row], style: Style) -> String {
         let _ = writeln!(
             out,
             "{}{}   {text}",
-            style.dim(&format!("{time:>6}")),
-            paint(&cells[6..], style)
+            style.dim(&format!("{time:>5}")),
+            paint(&cells[5..], style)
         );
     }
     out
@@ -149,7 +149,7 @@ fn heading() -> String {
     let mut put = |at: usize, text: &str| {
         line.splice(at..at + text.chars().count(), text.chars());
     };
-    put(4, "ms");
+    put(3, "ms");
     for (column, name) in NAMES.iter().enumerate() {
         put(place(column) - name.len() / 2 + usize::from(name.len() == 2), name);
     }

@@ -212,7 +212,7 @@ impl World {
         }
         while let Some((_, answer)) = due(&mut self.answers, |(at, _)| *at <= now) {
             if answer == Answer::Unknown {
-                let words = "its connection breaks: the client does not know what became of it";
+                let words = "the connection breaks: was it done or not?";
                 self.notes.mark('?', &[CLIENT], Sense::Open, words);
             }
             self.notes.told(&answer)?;
