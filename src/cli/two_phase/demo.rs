@@ -16,8 +16,8 @@ use crate::report::Style;
   NO_COLOR=1 lab 2pc demo | less
   lab 2pc demo --out demo && xdg-open demo/timeline.html
 
-Runs the production coordinator and participants in virtual time; nothing is started, and the output is the
-same every time.
+Runs the production coordinator and participants in virtual time; nothing is started.
+The output is the same every time.
 Exit codes: 0 all came out as it says, 1 it did not, 64 wrong usage, 74 the system refused.")]
 pub struct DemoArgs {
     /// The folder for what is kept; by default a new one below results/.
