@@ -7,6 +7,7 @@
 //! | `server` | one of several that need no coordinator: see `server.rs` |
 
 pub mod config;
+pub mod demo;
 mod processes;
 mod server;
 
