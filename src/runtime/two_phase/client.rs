@@ -123,8 +123,11 @@ impl<'a> Session<'a> {
             if next == Next::Close {
                 return self.part();
             }
-            buffer.copy_within(used..filled, 0);
-            filled -= used;
+            if used > 0 {
+                // Only then: a long request comes in many pieces, and would be copied at each.
+                buffer.copy_within(used..filled, 0);
+                filled -= used;
+            }
             if !self.resize(&mut buffer, filled, announced) {
                 return self.part();
             }

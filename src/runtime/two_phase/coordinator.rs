@@ -5,6 +5,7 @@
 //! queue up for a lock, and what they want travels in common frames.
 
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,9 @@ use crate::wire::two_phase::PREFACE;
 
 /// How long after a failed dial, or a lost link, the next is tried.
 const REDIAL: Duration = Duration::from_millis(50);
+
+/// A machine that has had no turn for so long has been kept from it: it wants one with every heartbeat.
+const STALL: Duration = Duration::from_millis(300);
 
 /// How often one thread takes along what others have left until it carries out what follows from it.
 const MAX_ROUNDS: usize = 4;
@@ -72,7 +76,11 @@ pub(super) struct Coordinator {
     machine: Mutex<Running>,
     /// Inputs that are left for whoever has the machine.
     inbox: Mutex<Vec<Input>>,
+    /// When the machine last had a turn, in milliseconds since the start.
+    turned_at: AtomicU64,
     links: Vec<Link>,
+    /// Whether what has come on a link is being decoded.
+    working: Vec<AtomicBool>,
     pub(super) sessions: Sessions,
     pub(super) budget: Arc<Budget>,
 }
@@ -98,6 +106,8 @@ pub(super) fn start(settings: CoordinatorSettings) -> Result<Server, StartError>
         life: Arc::clone(&life),
         machine: Mutex::new(Machine::new(setup)),
         inbox: Mutex::default(),
+        turned_at: AtomicU64::new(0),
+        working: (0..n).map(|_| AtomicBool::new(false)).collect(),
         links: (0..n).map(|_| Link::with_bound(LINK_BOUND)).collect(),
         sessions: Sessions::default(),
         budget: Arc::new(Budget::new(settings.memory)),
@@ -190,9 +200,7 @@ impl Coordinator {
             return None;
         }
         let now = self.life.now();
-        for p in self.participants() {
-            machine.alive(self.link(p).heard_at(), p);
-        }
+        self.forgive(&mut machine, now);
         let inputs = std::mem::take(&mut *lock(&self.inbox));
         for input in inputs {
             self.give(&mut machine, now, input);
@@ -218,6 +226,19 @@ impl Coordinator {
         }
         rest.deadline = machine.deadline();
         Some(result)
+    }
+
+    /// Tells the machine of silence that is no participant's fault: it takes or gives a long frame, or its
+    /// frames lie here unread, or this process has been too busy to ask it.
+    fn forgive(&self, machine: &mut Running, now: Duration) {
+        let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let before = Duration::from_millis(self.turned_at.swap(millis, Ordering::Relaxed));
+        let stalled = now > before + STALL;
+        for p in self.participants() {
+            let working = self.working[usize::from(p)].load(Ordering::Relaxed);
+            let alive = if stalled || working { now } else { self.link(p).heard_at() };
+            machine.alive(alive, p);
+        }
     }
 
     fn give(&self, machine: &mut Running, now: Duration, input: Input) {
@@ -317,20 +338,26 @@ impl Coordinator {
 
     fn read_frames(&self, p: u16, session: u64, stream: &TcpStream) -> Result<(), LinkError> {
         let link = self.link(p);
+        let working = &self.working[usize::from(p)];
         let mut intake = Intake::new();
         loop {
-            let result = intake.read(stream);
+            let filled = intake.fill(stream);
             if !link.is_current(session) {
                 return Ok(());
             }
-            match result {
-                Ok(frames) if frames.is_empty() => link.note_bytes(self.life.now()),
-                Ok(frames) => {
-                    self.post(Input::Frames { p, session, frames: std::mem::take(frames) });
-                }
+            match filled {
+                Ok(()) => {}
                 // It still takes a long frame.
-                Err(LinkError::Silent) if self.life.now() < link.heard_at() + SILENCE => {}
+                Err(LinkError::Silent) if self.life.now() < link.heard_at() + SILENCE => continue,
                 Err(error) => return Err(error),
+            }
+            link.note_bytes(self.life.now());
+            working.store(true, Ordering::Relaxed);
+            let frames = intake.frames();
+            working.store(false, Ordering::Relaxed);
+            let frames = frames?;
+            if !frames.is_empty() {
+                self.post(Input::Frames { p, session, frames });
             }
         }
     }

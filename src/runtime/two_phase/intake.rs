@@ -67,16 +67,15 @@ fn is_only_early(error: &io::Error) -> bool {
 pub(super) struct Intake {
     buffer: Vec<u8>,
     filled: usize,
-    frames: Vec<Frame>,
 }
 
 impl Intake {
     pub(super) fn new() -> Self {
-        Self { buffer: vec![0; READ_SIZE], filled: 0, frames: Vec::new() }
+        Self { buffer: vec![0; READ_SIZE], filled: 0 }
     }
 
-    /// Waits for more, and gives the frames that are whole now; none when a part of one has come.
-    pub(super) fn read(&mut self, mut stream: &TcpStream) -> Result<&mut Vec<Frame>, LinkError> {
+    /// Waits for more bytes.
+    pub(super) fn fill(&mut self, mut stream: &TcpStream) -> Result<(), LinkError> {
         if self.filled == self.buffer.len() {
             // Grown with the bytes that are here, never by what a frame announces.
             self.buffer.resize(self.buffer.len() * 2, 0);
@@ -92,17 +91,26 @@ impl Intake {
             return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
         }
         self.filled += read;
+        Ok(())
+    }
+
+    /// The frames that are whole now; none when a part of one has come.
+    pub(super) fn frames(&mut self) -> Result<Vec<Frame>, LinkError> {
+        let mut frames = Vec::new();
         let mut used = 0;
         while let Some((frame, length)) = Frame::decode(&self.buffer[used..self.filled])? {
-            self.frames.push(frame);
+            frames.push(frame);
             used += length;
         }
-        self.buffer.copy_within(used..self.filled, 0);
-        self.filled -= used;
-        if self.filled <= READ_SIZE && self.buffer.len() > 16 * READ_SIZE {
-            self.buffer.truncate(READ_SIZE);
-            self.buffer.shrink_to_fit();
+        if used > 0 {
+            // Only then: a long frame comes in many pieces, and would be copied at each.
+            self.buffer.copy_within(used..self.filled, 0);
+            self.filled -= used;
+            if self.filled <= READ_SIZE && self.buffer.len() > 16 * READ_SIZE {
+                self.buffer.truncate(READ_SIZE);
+                self.buffer.shrink_to_fit();
+            }
         }
-        Ok(&mut self.frames)
+        Ok(frames)
     }
 }

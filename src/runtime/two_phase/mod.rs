@@ -12,6 +12,7 @@
 //! 2pc-port          the participant's port: accepts coordinators, turns all others away
 //! 2pc-coordinator   one a connection of a coordinator: reads frames
 //! 2pc-timer         what the machine does by itself
+//! 2pc-alive         speaks for a connection's thread that is busy for long
 //! 2pc-probe         while nothing is heard: looks whether the coordinator's port still listens
 //! 2pc-compaction    writes the log anew when most of it is garbage
 //!

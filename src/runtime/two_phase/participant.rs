@@ -5,8 +5,8 @@
 //! log and synced once, and only then the frames go out. So several batches share a sync, and no frame overtakes
 //! the promise that it tells of. Without a log the way is the same, but for the disk.
 //!
-//! A disk whose one sync takes longer than the lease has its participant excluded for a while: the answer to the
-//! heartbeat comes behind the vote.
+//! Whatever keeps the thread from reading the next heartbeat (a long frame to be decoded, a slow disk), another
+//! one says meanwhile that the participant lives, so that it is not excluded for being busy.
 
 use std::collections::HashMap;
 use std::net::{TcpListener, TcpStream};
@@ -38,6 +38,9 @@ const MAX_CONNECTIONS: usize = 64;
 /// How long a dial that only looks whether the coordinator's port listens may take, and how long until the next.
 const PROBE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(25));
 
+/// How long a connection's thread may be busy until another one speaks for it.
+const BUSY: Duration = Duration::from_millis(100);
+
 /// How often to look whether the log is mostly garbage.
 const BETWEEN_COMPACTIONS: Duration = Duration::from_secs(1);
 
@@ -50,10 +53,18 @@ struct Participant {
     batches: Mutex<Vec<Batch>>,
     /// Held from taking the batches until their frames are on their way.
     log: Mutex<Option<TwoPhaseLog<RealDisk>>>,
-    connections: Mutex<HashMap<u64, Arc<Outbox>>>,
+    connections: Mutex<HashMap<u64, Connection>>,
     next: AtomicU64,
     budget: Arc<Budget>,
     probing: AtomicBool,
+}
+
+/// A connection of a coordinator.
+#[derive(Clone)]
+struct Connection {
+    outbox: Arc<Outbox>,
+    /// Since when what came last is being worked on, in milliseconds since the start; 0 while nothing is.
+    working: Arc<AtomicU64>,
 }
 
 /// Starts a participant.
@@ -100,6 +111,8 @@ pub(super) fn start(settings: ParticipantSettings) -> Result<Server, StartError>
     let its = Arc::clone(&participant);
     server.spawn("2pc-timer".to_owned(), move || its.life.run_timer(|| its.tick()))?;
     let its = Arc::clone(&participant);
+    server.spawn("2pc-alive".to_owned(), move || its.speak_while_busy())?;
+    let its = Arc::clone(&participant);
     server.spawn("2pc-compaction".to_owned(), move || its.compact())?;
     Ok(server)
 }
@@ -119,9 +132,11 @@ impl Participant {
         let probe = machine.probe(now);
         drop(machine);
         self.carry_out();
-        self.life.mind(deadline);
         if probe {
+            // The deadline is in the past then; whoever looks drives the machine again.
             self.begin_probing();
+        } else {
+            self.life.mind(deadline);
         }
         Some(result)
     }
@@ -155,7 +170,8 @@ impl Participant {
             }
         }
         let mut touched = Vec::new();
-        let outbox_of = |session| lock(&self.connections).get(&session).cloned();
+        let outbox_of =
+            |session| lock(&self.connections).get(&session).map(|one| Arc::clone(&one.outbox));
         for mut batch in batches {
             let cuts = std::mem::take(&mut batch.cuts);
             for (session, frames) in batch.persisted() {
@@ -181,7 +197,7 @@ impl Participant {
     }
 
     fn close_all(&self) {
-        lock(&self.connections).values().for_each(|outbox| outbox.close());
+        lock(&self.connections).values().for_each(|one| one.outbox.close());
     }
 
     fn end(&self) {
@@ -200,13 +216,15 @@ impl Participant {
             let stream = Arc::new(stream);
             let session = self.next.fetch_add(1, Ordering::Relaxed);
             let outbox = Outbox::new(Arc::clone(&stream), Arc::clone(&self.budget));
-            lock(&self.connections).insert(session, Arc::new(outbox));
+            let connection = Connection { outbox: Arc::new(outbox), working: Arc::default() };
+            let working = Arc::clone(&connection.working);
+            lock(&self.connections).insert(session, connection);
             let its = Arc::clone(self);
             let spawned =
                 thread::Builder::new().name("2pc-coordinator".to_owned()).spawn(move || {
-                    its.serve(session, &stream);
-                    if let Some(outbox) = lock(&its.connections).remove(&session) {
-                        outbox.close();
+                    its.serve(session, &stream, &working);
+                    if let Some(one) = lock(&its.connections).remove(&session) {
+                        one.outbox.close();
                     }
                 });
             if let Err(error) = spawned {
@@ -216,7 +234,7 @@ impl Participant {
         });
     }
 
-    fn serve(self: &Arc<Self>, session: u64, stream: &TcpStream) {
+    fn serve(self: &Arc<Self>, session: u64, stream: &TcpStream, working: &AtomicU64) {
         use std::io::Write;
         let greeted = (|| {
             stream.set_nodelay(true)?;
@@ -231,7 +249,7 @@ impl Participant {
             Err(error) => return debug!("a connection says nothing: {error}"),
         }
         self.drive(|machine, now| machine.connected(now, session));
-        let result = self.read_frames(session, stream);
+        let result = self.read_frames(session, stream, working);
         self.drive(|machine, now| machine.disconnected(now, session));
         match result {
             Ok(()) => {}
@@ -242,24 +260,54 @@ impl Participant {
         }
     }
 
-    fn read_frames(self: &Arc<Self>, session: u64, stream: &TcpStream) -> Result<(), LinkError> {
+    fn read_frames(
+        self: &Arc<Self>,
+        session: u64,
+        stream: &TcpStream,
+        working: &AtomicU64,
+    ) -> Result<(), LinkError> {
         let mut intake = Intake::new();
         loop {
-            let frames = match intake.read(stream) {
-                Ok(frames) => frames,
+            working.store(0, Ordering::Relaxed);
+            match intake.fill(stream) {
                 Err(_) if self.life.stopping() => return Ok(()),
-                Err(error) => return Err(error),
-            };
+                filled => filled?,
+            }
+            working.store(self.millis(), Ordering::Relaxed);
+            let frames = intake.frames()?;
             if !frames.is_empty() && !self.receive(session, frames) {
                 return Ok(());
             }
         }
     }
 
+    fn millis(&self) -> u64 {
+        u64::try_from(self.life.now().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The body of the thread that says on a connection whose thread is busy that the participant lives. A
+    /// heartbeat of number 0 was never asked for, so this answers none and promises nothing.
+    fn speak_while_busy(&self) {
+        let mut alive = Vec::new();
+        Frame::Alive { number: 0 }.encode(&mut alive);
+        while !self.life.stopping() {
+            self.life.pause(BUSY);
+            let before = self.millis().saturating_sub(BUSY.as_millis() as u64);
+            let busy =
+                |one: &&Connection| (1..before).contains(&one.working.load(Ordering::Relaxed));
+            let all: Vec<Connection> =
+                lock(&self.connections).values().filter(busy).cloned().collect();
+            for one in all {
+                one.outbox.push(alive.clone());
+                one.outbox.flush();
+            }
+        }
+    }
+
     /// Frames have come. `false` when the connection is over.
-    fn receive(self: &Arc<Self>, session: u64, frames: &mut Vec<Frame>) -> bool {
+    fn receive(self: &Arc<Self>, session: u64, frames: Vec<Frame>) -> bool {
         let good = self.drive(|machine, now| {
-            frames.drain(..).try_for_each(|frame| machine.receive(now, session, frame))
+            frames.into_iter().try_for_each(|frame| machine.receive(now, session, frame))
         });
         match good {
             Some(Ok(())) => true,
