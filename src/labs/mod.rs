@@ -10,6 +10,7 @@ pub mod replicas;
 pub mod shard;
 pub mod simulation;
 pub mod trace;
+pub mod two_phase;
 
 use crate::protocol::{self, Mode};
 use crate::report::PAIR_MODES;
