@@ -14,7 +14,9 @@
 //! - Hints. Whoever recorded the history may say in which order commands probably took effect; they are
 //!   tried in that order. A right hint makes the search straight: `O(n · overlap)`. A wrong one costs time
 //!   and is never trusted.
-//! - A command of unknown outcome that would change nothing now is not tried.
+//! - A value that somebody still has to find and nobody can write any more must not be overwritten.
+//! - A command of unknown outcome is tried only where it could help: what it writes has still to be found, or
+//!   it removes something, or makes something there that was not.
 //!
 //! Cost: exponential in the worst case (deciding it is NP-complete even for one key), in how many commands
 //! overlap and how many have unknown outcomes. Configurations are told apart by 128 bits of hash: two of a million
@@ -77,11 +79,50 @@ enum End {
     Full,
 }
 
-/// What a command does to one key.
+/// What a command does to one key: it puts a value, or finds it.
 #[derive(Clone, Copy, Debug)]
-enum Part {
-    Find(u32, ValueId),
-    Put(u32, ValueId),
+struct Part {
+    puts: bool,
+    key: u32,
+    value: ValueId,
+    /// The number of this key with this value.
+    pair: u32,
+}
+
+/// Keys with values, numbered, and who is still to write or to find them.
+#[derive(Debug, Default)]
+struct Pairs {
+    numbers: HashMap<(u32, ValueId), u32, FixedState>,
+    writers: Vec<u32>,
+    readers: Vec<u32>,
+}
+
+impl Pairs {
+    fn number(&mut self, key: u32, value: ValueId) -> u32 {
+        *self.numbers.entry((key, value)).or_insert_with(|| {
+            self.writers.push(0);
+            self.readers.push(0);
+            self.writers.len() as u32 - 1
+        })
+    }
+
+    /// Those who are still to write (or to find) this.
+    fn of(&mut self, part: Part) -> &mut u32 {
+        let all = if part.puts { &mut self.writers } else { &mut self.readers };
+        &mut all[part.pair as usize]
+    }
+
+    /// Whether it must stay, because it has to be found and cannot come again.
+    fn must_stay(&self, pair: u32) -> bool {
+        self.readers[pair as usize] > 0 && self.writers[pair as usize] == 0
+    }
+}
+
+/// What a key holds.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    value: ValueId,
+    pair: u32,
 }
 
 #[derive(Debug)]
@@ -115,10 +156,11 @@ struct Search {
     /// All required items below this one are placed.
     low: usize,
     left: usize,
-    store: Vec<ValueId>,
+    store: Vec<Held>,
+    pairs: Pairs,
     /// What was placed, in order, and what keys held before it changed them.
     trail: Vec<u32>,
-    changes: Vec<(u32, ValueId)>,
+    changes: Vec<(u32, Held)>,
     print: u128,
     seen: HashSet<u128, FixedState>,
     frames: Vec<Frame>,
@@ -148,19 +190,23 @@ fn holds(key: u32, value: ValueId) -> u128 {
 impl Search {
     fn new(problem: &Problem<'_>, commands: &[Command], hint: &Hint<'_>) -> Self {
         let mut dense: HashMap<KeyId, u32, FixedState> = HashMap::default();
-        let mut store = Vec::new();
+        let mut store: Vec<Held> = Vec::new();
+        let mut pairs = Pairs::default();
         let mut item = |command: &Command| {
             let part = |id: &OpId| {
                 let operation = problem.history.operation(*id);
                 let key = *dense.entry(operation.key).or_insert_with(|| {
-                    store.push(problem.initial(operation.key));
-                    store.len() as u32 - 1
+                    let (key, value) = (store.len() as u32, problem.initial(operation.key));
+                    store.push(Held { value, pair: pairs.number(key, value) });
+                    key
                 });
-                match operation.action {
-                    Action::Write(value) => Some(Part::Put(key, value)),
-                    Action::Read(_) => operation.read().map(|value| Part::Find(key, value)),
-                    _ => None,
-                }
+                let (puts, value) = match operation.action {
+                    Action::Write(value) => (true, value),
+                    _ => (false, operation.read()?),
+                };
+                let part = Part { puts, key, value, pair: pairs.number(key, value) };
+                *pairs.of(part) += 1;
+                Some(part)
             };
             let first = command.operations.first().copied();
             Item {
@@ -180,7 +226,7 @@ impl Search {
         for (at, item) in items.iter_mut().enumerate() {
             item.print = mix((at as u64) << 1, 0);
         }
-        let print = (0..).zip(&store).fold(0, |print, (key, value)| print ^ holds(key, *value));
+        let print = (0..).zip(&store).fold(0, |print, (key, held)| print ^ holds(key, held.value));
         Self {
             placed: vec![false; items.len()],
             items,
@@ -188,6 +234,7 @@ impl Search {
             low: 0,
             left: required,
             store,
+            pairs,
             trail: Vec::new(),
             changes: Vec::new(),
             print,
@@ -238,20 +285,28 @@ impl Search {
 
     fn is_legal(&self, at: u32) -> bool {
         let item = &self.items[at as usize];
-        let found = || {
-            let there = |part: &&Part| matches!(part, Part::Put(key, _) if self.store[*key as usize] != ValueId::NIL);
+        let held = |part: &Part| self.store[part.key as usize];
+        let may = |part: &Part| match part.puts {
+            false => held(part).value == part.value,
+            true => held(part).value == part.value || !self.pairs.must_stay(held(part).pair),
+        };
+        let there = || {
+            let there = |part: &&Part| part.puts && held(part).value != ValueId::NIL;
             item.parts.iter().filter(there).count() as u32
         };
-        item.parts.iter().all(|part| match part {
-            Part::Find(key, value) => self.store[*key as usize] == *value,
-            Part::Put(..) => true,
-        }) && item.found.is_none_or(|told| told == found())
+        item.parts.iter().all(may) && item.found.is_none_or(|told| told == there())
     }
 
-    /// An optional item that changes nothing is not worth trying.
+    /// Whether an optional item could help: see the header.
     fn is_worth(&self, at: u32) -> bool {
-        let changes = |part: &Part| matches!(part, Part::Put(key, value) if self.store[*key as usize] != *value);
-        (at as usize) < self.required || self.items[at as usize].parts.iter().any(changes)
+        let helps = |part: &Part| {
+            let held = self.store[part.key as usize].value;
+            let wanted = self.pairs.readers[part.pair as usize] > 0;
+            part.puts
+                && held != part.value
+                && (wanted || part.value == ValueId::NIL || held == ValueId::NIL)
+        };
+        (at as usize) < self.required || self.items[at as usize].parts.iter().any(helps)
     }
 
     fn place(&mut self, at: u32) {
@@ -260,10 +315,12 @@ impl Search {
         self.trail.push(at);
         self.print ^= self.items[index].print;
         for part in &self.items[index].parts {
-            if let Part::Put(key, value) = *part {
-                let held = std::mem::replace(&mut self.store[key as usize], value);
-                self.changes.push((key, held));
-                self.print ^= holds(key, held) ^ holds(key, value);
+            *self.pairs.of(*part) -= 1;
+            if part.puts {
+                let new = Held { value: part.value, pair: part.pair };
+                let held = std::mem::replace(&mut self.store[part.key as usize], new);
+                self.changes.push((part.key, held));
+                self.print ^= holds(part.key, held.value) ^ holds(part.key, part.value);
             }
         }
         if index < self.required {
@@ -276,13 +333,14 @@ impl Search {
 
     fn undo(&mut self, placed: usize, changed: usize) {
         for (key, held) in self.changes.drain(changed..).rev() {
-            let value = std::mem::replace(&mut self.store[key as usize], held);
-            self.print ^= holds(key, held) ^ holds(key, value);
+            let undone = std::mem::replace(&mut self.store[key as usize], held);
+            self.print ^= holds(key, held.value) ^ holds(key, undone.value);
         }
         for at in self.trail.drain(placed..) {
             let index = at as usize;
             self.placed[index] = false;
             self.print ^= self.items[index].print;
+            self.items[index].parts.iter().for_each(|part| *self.pairs.of(*part) += 1);
             if index < self.required {
                 self.left += 1;
                 self.low = self.low.min(index);

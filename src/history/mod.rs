@@ -255,6 +255,8 @@ pub struct History {
     pub keys: Names,
     /// The values, as text; the first is the absent one.
     pub values: Names,
+    /// What replicas are called, by their numbers, where they have names.
+    pub replica_names: Vec<String>,
     /// The operations, in the order of their invocations.
     pub operations: Vec<Operation>,
     /// Those of them that are one command.
@@ -321,6 +323,7 @@ impl History {
             Some(Together { operations: operations?, found: command.found })
         });
         History {
+            replica_names: self.replica_names.clone(),
             together: together.collect(),
             operations: keep.iter().map(|id| *self.operation(*id)).collect(),
             deliveries: deliveries.collect(),

@@ -13,6 +13,7 @@
 //!             r replica or -1, s start (difference), d duration or -1 where it has no end
 //! deliveries  r replica, o row of its operation or -1, k key, v value, t time (difference)
 //! messages    f from, t to, l label, s sent (difference), d duration or -1 where it was lost
+//! nodes       what replicas are called, by number; empty where they have no names
 //! faults      [name, [replicas], from, until or null]
 //! witness     rows of `ops`; culprit: one of them or -1
 //! ```
@@ -145,6 +146,8 @@ pub(super) fn write_data(page: &Page<'_>, part: &Part, out: &mut dyn Write) -> i
     texts.processes.write(&history.processes, "processes", out)?;
     texts.keys.write(&history.keys, "keys", out)?;
     texts.values.write(&history.values, "values", out)?;
+    let names = history.replica_names.iter().map(String::as_str);
+    write_texts("nodes", names, bound(history.replica_names.len()), out)?;
     write_faults(history, part, out)?;
     let row = |id: &OpId| part.operations.binary_search(id).ok();
     let mut witness: Vec<usize> = page.witness.iter().filter_map(row).collect();

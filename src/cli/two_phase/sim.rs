@@ -38,7 +38,7 @@ pub struct SimArgs {
     #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..=1_000_000), conflicts_with = "plan")]
     ops: u32,
     /// How many keys they are about.
-    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u16).range(1..=1000), conflicts_with = "plan")]
+    #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=1000), conflicts_with = "plan")]
     keys: u16,
     /// Which faults: `none`, `all`, or names with commas between them.
     #[arg(long, value_name = "LIST", default_value = "all", conflicts_with = "plan")]

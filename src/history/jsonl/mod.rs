@@ -12,7 +12,7 @@ mod write;
 
 pub use put::{
     Asked, CompletionLine, Header, InvocationLine, Order, Reported, put_completion, put_delivery,
-    put_fault, put_header, put_invocation, put_message, put_together,
+    put_fault, put_header, put_invocation, put_message, put_replica_names, put_together,
 };
 pub use read::read;
 pub use write::write;

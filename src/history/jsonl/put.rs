@@ -202,6 +202,18 @@ pub fn put_fault(out: &mut Vec<u8>, fault: &Fault) {
     out.extend_from_slice(b"}\n");
 }
 
+/// Appends what replicas are called, by their numbers.
+pub fn put_replica_names(out: &mut Vec<u8>, names: &[String]) {
+    out.extend_from_slice(b"{\"type\":\"replicas\",\"names\":[");
+    for (at, name) in names.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        put_string(out, name);
+    }
+    out.extend_from_slice(b"]}\n");
+}
+
 /// Appends the operations that are one command, by their numbers in the order of invocation.
 pub fn put_together(out: &mut Vec<u8>, together: &Together) {
     out.extend_from_slice(b"{\"type\":\"together\",\"operations\":[");

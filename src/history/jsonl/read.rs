@@ -96,9 +96,11 @@ impl Reader {
             "fault" => self.fault(&object),
             "message" => self.message(&object),
             "together" => self.together(&object),
+            "replicas" => self.replica_names(&object),
             _ if name.starts_with("x-") => Ok(()),
             _ => {
-                let known = "invoke, ok, fail, info, deliver, fault, message, together or x-…";
+                let known =
+                    "invoke, ok, fail, info, deliver, fault, message, replicas, together or x-…";
                 Err(object.wrong("type", known))
             }
         }
@@ -331,6 +333,23 @@ impl Reader {
             },
         };
         self.builder.history_mut().messages.push(message);
+        Ok(())
+    }
+
+    fn replica_names(&mut self, object: &Object<'_>) -> Result<(), ReadError> {
+        let Some(Value::Array(names)) = object.get("names") else {
+            return Err(object.wrong("names", "an array of texts"));
+        };
+        let name = |name: &Value| {
+            name.as_str()
+                .map(str::to_owned)
+                .ok_or_else(|| object.wrong("names", "an array of texts"))
+        };
+        let names = names.iter().map(name).collect::<Result<Vec<_>, _>>()?;
+        if names.len() > usize::from(u16::MAX) {
+            return Err(object.wrong("names", "at most 65535 texts"));
+        }
+        self.builder.history_mut().replica_names = names;
         Ok(())
     }
 

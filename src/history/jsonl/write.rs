@@ -6,7 +6,7 @@ use super::super::events::{Event, events};
 use super::super::{Action, Clock, History, OpId, Outcome};
 use super::put::{
     Asked, CompletionLine, Header, InvocationLine, Order, Reported, put_completion, put_delivery,
-    put_fault, put_header, put_invocation, put_message, put_together,
+    put_fault, put_header, put_invocation, put_message, put_replica_names, put_together,
 };
 
 /// Writes a history in the lab's own format; [`super::read`] reads it back as it was.
@@ -16,6 +16,9 @@ use super::put::{
 pub fn write(history: &History, out: &mut dyn Write) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(1 << 16);
     put_header(&mut buffer, &header(history));
+    if !history.replica_names.is_empty() {
+        put_replica_names(&mut buffer, &history.replica_names);
+    }
     let mut writer = Interleaved { history, deliveries: 0, messages: 0, faults: 0 };
     for (number, event) in events(history).into_iter().enumerate() {
         writer.until(&mut buffer, event.at(history));

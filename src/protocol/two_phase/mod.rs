@@ -25,7 +25,8 @@
 //! ```
 //!
 //! **Incarnations.** Each start of the coordinator has a greater number than any before. A participant obeys the
-//! newest it has seen and tells older ones so; these raise their own number and start over.
+//! newest it has seen and tells older ones so; these raise their own number above that, to one that no other start
+//! comes to, and start over.
 //!
 //! **Views.** A view is a numbered set of members, who hold the data. Its members store it; only the coordinator
 //! makes views (dynamic voting: Jajodia and Mutchler, 1990). A view is *active* when all its members have stored

@@ -81,6 +81,7 @@ impl World<'_> {
         let Some(running) = self.coordinator.running.take() else { return };
         let hub = self.hub();
         self.recorder.died(self.now, hub, death.for_trace());
+        self.pending_view = None;
         self.note_step(Step::Serves(Vec::new()));
         self.reset_clients(running.life);
         self.coordinator.inbox.clear();
@@ -173,7 +174,7 @@ impl World<'_> {
         self.names.note_event(&mut self.recorder, self.now, event);
         match event {
             protocol::Event::Active(view) => {
-                (self.lossy, self.active) = (false, *view);
+                (self.lossy, self.pending_view) = (false, None);
                 // Somebody may have died since it said that it has stored the view.
                 let there = |p: &u16| self.participants[usize::from(*p)].holds_data();
                 if !view.members.iter().all(|p| there(&p)) {
@@ -181,8 +182,21 @@ impl World<'_> {
                 }
                 self.note_step(Step::Serves(view.members.iter().collect()));
             }
-            protocol::Event::Decides(_) | protocol::Event::StartsOver { .. } => {
+            protocol::Event::Decides(view) => {
+                self.pending_view = Some(*view);
                 self.note_step(Step::Serves(Vec::new()));
+            }
+            protocol::Event::StartsOver { .. } => {
+                self.pending_view = None;
+                self.note_step(Step::Serves(Vec::new()));
+            }
+            protocol::Event::Decided { txn, commit: true } => {
+                if let Some(view) = self.pending_view {
+                    let (txn, epoch) = (self.names.txn(*txn), view.id.epoch);
+                    self.violate(Kind::Agreement, || {
+                        format!("{txn} commits before all members have stored view {epoch}")
+                    });
+                }
             }
             _ => {}
         }

@@ -64,13 +64,18 @@ fn scripts(seed: u64, config: &Config, pace: u64, begin: u64) -> Vec<Script> {
     let mut value = 0;
     let script = |client: usize| {
         let mut stream = Stream::new(seed, Concern::Script(client as u64));
-        let writes = stream.between(2, 8);
+        // Some read one key right behind another: so a deletion of both is seen half, if it can be.
+        let (writes, looks_twice) = (stream.between(2, 8), stream.one_in(2));
         let steps = config.operations / clients + usize::from(client < config.operations % clients);
-        let mut at = begin;
+        let (mut at, mut looked) = (begin, None);
         let step = |_| {
+            if let Some(key) = looked.take().filter(|_| looks_twice) {
+                return Step { at, ask: Ask::Get { key: ((u64::from(key) + 1) % keys) as u16 } };
+            }
             at += stream.time(Shape::Exponential, pace);
             let key = stream.below(keys) as u16;
             let ask = if stream.below(10) >= writes {
+                looked = Some(key);
                 Ask::Get { key }
             } else if stream.below(3) > 0 {
                 value += 1;
@@ -105,11 +110,18 @@ fn planned(seed: u64, config: &Config, last: u64) -> Vec<PlannedFault> {
     if kinds.is_empty() || stream.one_in(10) {
         return Vec::new();
     }
+    let crashes = allowed.contains(Kind::Crash);
+    if crashes && allowed.contains(Kind::OneWay) && stream.one_in(6) {
+        return last_words(&mut stream, config, last);
+    }
+    if allowed.contains(Kind::Partition) && stream.one_in(6) {
+        return handovers(&mut stream, config, allowed, last);
+    }
     let few = stream.between(1, 5);
     let mut chosen: Vec<Kind> =
         (0..few).map(|_| kinds[stream.below(kinds.len() as u64) as usize]).collect();
     // What matters most here is who dies and comes back.
-    if stream.one_in(2) && allowed.contains(Kind::Crash) {
+    if crashes && stream.one_in(2) {
         chosen.push(Kind::Crash);
     }
     let mean = (config.operations as u64 / COMMANDS_A_FAULT).max(1);
@@ -131,6 +143,67 @@ fn planned(seed: u64, config: &Config, last: u64) -> Vec<PlannedFault> {
             PlannedFault { at, fault: fault(&mut stream, kind, config.participants, who, lasts) }
         })
         .collect();
+    faults.sort_by_key(|planned| planned.at);
+    faults
+}
+
+/// Some are cut off, then others, and the coordinator dies about when they change over: whoever is there next
+/// must not be taken for who was there last.
+fn handovers(
+    stream: &mut Stream,
+    config: &Config,
+    allowed: FaultSet,
+    last: u64,
+) -> Vec<PlannedFault> {
+    let n = config.participants;
+    let mut faults = Vec::new();
+    let mut at = stream.between(0, last / 4 + 1);
+    while at < last {
+        let lasts = stream.between(200, 1600) * MS;
+        let spared = stream.below(u64::from(n)) as u16;
+        let side: Vec<u16> = (0..n).filter(|p| *p != spared && !stream.one_in(3)).collect();
+        if !side.is_empty() {
+            faults.push(PlannedFault { at, fault: Fault::Partition { side, lasts } });
+        }
+        let change = at + lasts;
+        let near = |stream: &mut Stream| {
+            (change + stream.between(0, 100) * MS).saturating_sub(stream.between(0, 400) * MS)
+        };
+        if allowed.contains(Kind::Crash) && !stream.one_in(3) {
+            let fault = Fault::Crash { replica: n, down: stream.between(1, 200) * MS };
+            faults.push(PlannedFault { at: near(stream), fault });
+        }
+        if allowed.contains(Kind::Crash) && stream.one_in(4) {
+            let replica = stream.below(u64::from(n)) as u16;
+            let fault = Fault::Crash { replica, down: stream.between(1, 1000) * MS };
+            faults.push(PlannedFault { at: near(stream), fault });
+        }
+        at = near(stream);
+        at = at.max(change.saturating_sub(lasts / 2));
+    }
+    faults.sort_by_key(|planned| planned.at);
+    faults
+}
+
+/// What the coordinator says comes to one participant only, and then both of them die, while the others see the
+/// coordinator's end: what only the dead have done must not have been seen by anybody.
+fn last_words(stream: &mut Stream, config: &Config, last: u64) -> Vec<PlannedFault> {
+    let n = config.participants;
+    let mut faults = Vec::new();
+    let mut at = stream.between(0, 500) * MS;
+    while at < last {
+        let heard = stream.below(u64::from(n)) as u16;
+        let others: Vec<u16> = (0..n).filter(|p| *p != heard).collect();
+        let end = stream.between(5, 400) * MS;
+        let lasts = end + stream.between(0, 60) * MS;
+        faults.push(PlannedFault { at, fault: Fault::OneWay { from: vec![n], to: others, lasts } });
+        for replica in [n, heard] {
+            let at = at + end + stream.between(0, 5) * MS;
+            let fault = Fault::Crash { replica, down: stream.between(60, 400) * MS };
+            faults.push(PlannedFault { at, fault });
+        }
+        at += end + stream.between(300, 2000) * MS;
+    }
     faults.sort_by_key(|planned| planned.at);
     faults
 }

@@ -17,7 +17,8 @@
 //! - *History*: all commands, of however many keys, seem to take effect one after the other in real time (strict
 //!   serializability). Where they do not, the verdict says whether a deletion was seen half.
 //! - *Agreement*: the participants that clients are served from carried out the same ends of transactions, and in
-//!   the end hold the same.
+//!   the end hold the same; nothing commits between deciding upon a view and the moment when all its members have
+//!   stored it.
 //! - *Liveness*: when all is healed, commands are carried out and everybody is a member again, unless the newest copy
 //!   may be lost; then every command is still answered.
 //!
@@ -57,7 +58,11 @@ use world::World;
 /// A plan that cannot be run, because it says something impossible.
 pub fn run(plan: &Plan, detail: Detail) -> Result<Outcome, PlanError> {
     let mutant = plan.check()?;
-    let mut world = World::new(plan, mutant, Recorder::new(detail, Some("linearizable")));
+    let mut recorder = Recorder::new(detail, Some("linearizable"));
+    let name = |p| format!("participant {p}");
+    let names = (0..plan.participants).map(name).chain(["coordinator".to_owned()]);
+    recorder.builder.history_mut().replica_names = names.collect();
+    let mut world = World::new(plan, mutant, recorder);
     world.run();
     Ok(world.outcome())
 }

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use crate::protocol::two_phase::{
     Answer, Batch, Blob, Change, Command, Coordinator, Event, Frame, Key, Members, Participant,
-    PresumedAbort, Recovered, Rules, Status, TxnId, View, ViewId, Violation, coordinator,
-    participant,
+    PresumedAbort, Recovered, Rules, Status, TxnId, View, Violation, coordinator, participant,
 };
 use crate::sim::plan::PlanError;
 
@@ -161,18 +160,12 @@ mutants! {
     HastyView, "hasty-view",
         "nothing commits on the strength of a view that not all its members have stored",
         { fn waits_for_view() -> bool { false } };
-    BreaksLease, "breaks-lease",
-        "no member is excluded before its lease has run out",
-        { fn keeps_lease() -> bool { false } };
     AnswersEarly, "answers-early",
         "the client waits until everybody has carried the decision out",
         { fn waits_for_done() -> bool { false } };
     Guesses, "guesses",
         "where it cannot be known whose copy is the newest, nobody's is taken",
         { fn is_certain(_: bool, _: bool) -> bool { true } };
-    OwnOldView, "own-old-view",
-        "only who still holds the last view brings the data back",
-        { fn is_own_last(_: ViewId, _: ViewId, _: ViewId) -> bool { true } };
 }
 
 /// The protocol of this name; the correct one for none.

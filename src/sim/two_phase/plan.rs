@@ -30,14 +30,14 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// 3 participants, 4 clients, 100 commands, 3 keys, all faults, in memory.
+    /// 3 participants, 4 clients, 100 commands, 4 keys, all faults, in memory.
     fn default() -> Self {
         Self {
             mutant: None,
             participants: 3,
             clients: 4,
             operations: 100,
-            keys: 3,
+            keys: 4,
             faults: FaultSet::all(),
             durable: false,
         }

@@ -80,8 +80,8 @@ pub(super) struct World<'a> {
     pub nemesis: Stream,
     /// Whether a copy was lost since the last view became active: then the newest may be.
     pub lossy: bool,
-    /// The last view that became active.
-    pub active: View,
+    /// The view that has been decided upon and not yet stored by all its members.
+    pub pending_view: Option<View>,
     /// Counts what took effect, in the order in which it probably did.
     pub hints: u64,
     /// When all copies were lost, as operations and their hints.
@@ -120,7 +120,7 @@ impl<'a> World<'a> {
             keys: plan.keys(),
             nemesis: Stream::new(plan.seed, Concern::Nemesis),
             lossy: false,
-            active: View::default(),
+            pending_view: None,
             hints: 0,
             losses: Vec::new(),
             watch: Watch::default(),

@@ -24,6 +24,7 @@ function decode(raw) {
   if (raw.culprit >= 0) model.inWitness[raw.culprit] = 1;
   model.deliveries = decodeDeliveries(raw.deliveries);
   model.messages = decodeMessages(raw.messages);
+  model.nodes = raw.nodes;
   model.faults = raw.faults.map(([name, replicas, from, until]) => ({ name, replicas, from, until }));
   if (raw.clock === "order") orderWithinLanes(model);
   model.reach = Float64Array.from(model.end, (end, i) => (Number.isNaN(end) ? model.start[i] : end));

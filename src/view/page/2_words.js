@@ -104,7 +104,8 @@ function axisText(from, until, step) {
   return { base: momentText(base), text: (t) => "+" + plain((t - base) / fine.scale, fine.digits) + " " + fine.name };
 }
 
-const replicaName = (r) => "replica " + r;
+const replicaName = (r) => model.nodes[r] || "replica " + r;
+const replicaText = (r) => model.nodes[r] || String(r);
 
 /** What the tooltip says of a thing: a heading, flags, and pairs of term and description. */
 function factsOf(thing) {
@@ -118,7 +119,7 @@ function factsOf(thing) {
 
 function operationFacts(i) {
   const facts = [["process", model.processes[model.process[i]]]];
-  if (model.replica[i] >= 0) facts.push(["replica", String(model.replica[i])]);
+  if (model.replica[i] >= 0) facts.push(["replica", replicaText(model.replica[i])]);
   facts.push(["outcome", outcomeOf(i)]);
   if (model.clock === "order") {
     facts.push(["place in process", plain(model.start[i] + 1, 0)]);
@@ -130,7 +131,7 @@ function operationFacts(i) {
   const delivered = model.deliveries.byOp.get(i) || [];
   for (const d of delivered.slice(0, 9)) {
     const after = model.clock === "ns" ? " (" + durationText(model.deliveries.time[d] - model.start[i]) + " after its invocation)" : "";
-    facts.push(["delivered at " + model.deliveries.replica[d], momentText(model.deliveries.time[d]) + after]);
+    facts.push(["delivered at " + replicaText(model.deliveries.replica[d]), momentText(model.deliveries.time[d]) + after]);
   }
   facts.push(["operation", "#" + idOf(i)]);
   const flag = i === model.culprit ? "cannot be explained" : model.inWitness[i] ? "in the witness" : "";
@@ -140,7 +141,7 @@ function operationFacts(i) {
 function deliveryFacts(d) {
   const all = model.deliveries, op = all.op[d];
   const text = isolated(model.keys[all.key[d]]) + " = " + isolated(model.values[all.value[d]]);
-  const facts = [["replica", String(all.replica[d])], ["at", momentText(all.time[d])]];
+  const facts = [["replica", replicaText(all.replica[d])], ["at", momentText(all.time[d])]];
   if (op >= 0) {
     facts.push(["written by", model.processes[model.process[op]] + " (#" + idOf(op) + ")"]);
     if (model.clock === "ns") facts.push(["after its invocation", durationText(all.time[d] - model.start[op])]);
@@ -157,7 +158,7 @@ function messageFacts(m) {
 }
 
 function faultFacts(fault) {
-  const touched = fault.replicas.length ? fault.replicas.join(", ") : "all";
+  const touched = fault.replicas.length ? fault.replicas.map(replicaText).join(", ") : "all";
   const until = fault.until === null ? "the end" : momentText(fault.until);
   const facts = [["replicas", touched], ["from", momentText(fault.from)], ["until", until]];
   if (fault.until !== null) facts.push(["lasted", durationText(fault.until - fault.from)]);

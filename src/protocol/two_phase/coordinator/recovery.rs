@@ -67,6 +67,14 @@ impl<T, R: Rules> Coordinator<T, R> {
         }
     }
 
+    /// A number above this one, which no other start of the coordinator comes to: the low bits are those of its
+    /// own clock. Two starts with clocks behind would else raise themselves above the same one to the same, and
+    /// each would be obeyed as if it were the other.
+    fn above(&self, newest: u64) -> u64 {
+        const OWN: u64 = (1 << 30) - 1;
+        ((newest | OWN).saturating_add(1)) | (self.setup.incarnation & OWN)
+    }
+
     /// A frame from a participant that has not reported yet.
     pub(super) fn receive_first(
         &mut self,
@@ -94,11 +102,12 @@ impl<T, R: Rules> Coordinator<T, R> {
                 }
             }
             Frame::Refused { newest } if newest >= self.incarnation => {
-                if newest >= HIGHEST_INCARNATION {
+                let next = self.above(newest);
+                if next > HIGHEST_INCARNATION {
                     return Err(Violation::Unexpected("refusal"));
                 }
                 // Another coordinator has been here; what it has done to the views is not known.
-                self.start_over(now, newest + 1);
+                self.start_over(now, next);
                 self.known = Known::default();
             }
             // It belongs to an incarnation that is over.
