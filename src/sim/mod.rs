@@ -35,6 +35,7 @@ mod record;
 mod replica;
 mod serve;
 mod shrink;
+mod storm;
 mod sweep;
 mod verdict;
 mod world;
