@@ -107,18 +107,26 @@ impl Storm {
     }
 
     /// Leaders that follow each other quickly; how long it takes.
+    ///
+    /// A voter that is held up does not see time pass: it is no candidate itself, and what the rival asks
+    /// meanwhile it answers all at once when it goes on. So it is known when the rival is elected, and when its turn has
+    /// to end. A rival that has missed the last election first hears of its term, and asks again.
     fn seesaw(&mut self, at: u64) -> u64 {
         self.restart(at, self.rivals[0]);
         let mut begins = at;
         for turn in 0..self.stream.between(4, 6) as usize {
-            let (up, down) = (self.rivals[turn % 2], self.rivals[(turn + 1) % 2]);
-            let lasts = self.ms(if turn == 0 { 400 } else { 500 }, 1300);
-            self.block(begins, down, self.voters.clone(), lasts);
+            let waits = if turn == 0 { 650 * MS } else { 1300 * MS };
+            // A leader that is elected again has an old entry to bring along first.
+            let lasts = waits
+                + if turn % 2 == 0 && turn > 0 { self.ms(150, 450) } else { self.ms(60, 260) };
+            let silent = self.rivals[(turn + 1) % 2];
+            self.block(begins, silent, self.voters.clone(), lasts);
             for voter in self.voters.clone() {
                 self.restart(begins, voter);
-            }
-            if turn > 0 && self.stream.one_in(3) {
-                self.restart(begins, up);
+                self.add(begins + 150 * MS, Fault::Pause { replica: voter, lasts: 500 * MS });
+                if turn > 0 {
+                    self.add(begins + 700 * MS, Fault::Pause { replica: voter, lasts: 600 * MS });
+                }
             }
             begins += lasts;
         }
@@ -127,7 +135,7 @@ impl Storm {
 
     /// What a rival says to the voters takes longer.
     fn slow_down(&mut self, at: u64, rival: u16, lasts: u64) {
-        let by = if self.stream.one_in(3) { 0 } else { self.ms(40, 160) };
+        let by = if self.stream.one_in(3) { 0 } else { self.ms(40, 110) };
         for to in self.voters.clone() {
             self.add(at, Fault::SlowLink { from: rival, to, by, lasts });
         }
