@@ -3,12 +3,14 @@
 //! Operations meet on few keys, because mistakes show where they meet. Each seed has a character of its own:
 //! how fast clients ask, how the network scatters, when the disk is synced, and which kinds of faults come
 //! at all. Runs with two or three kinds find more than runs with a little of everything (*swarm testing*,
-//! Groce et al., ISSTA 2012); one seed in eight is quiet.
+//! Groce et al., ISSTA 2012); one seed in eight is quiet. Where there are leaders, one in four is an election storm
+//! ([`super::storm`]).
 
 use super::plan::{
     Config, Delay, MS, Plan, PlanError, PlannedFault, Script, Shape, Step, Sync, resolve,
 };
 use super::random::{Concern, Stream};
+use super::storm::{self, Storm};
 use crate::faults::{Fault, FaultSet, Kind};
 use crate::protocol::{Reads, ReplyAt};
 
@@ -42,8 +44,14 @@ impl Plan {
         // Where all goes by way of a leader an answer takes four messages; who waits for less never gets one.
         let patience = if mode.reads == Reads::Current { 500 } else { 0 };
         let pace = [MS / 2, 2 * MS, 5 * MS, 20 * MS][shape.below(4) as usize];
-        let links = links(&mut shape, config.replicas);
-        let clients = scripts(seed, config, pace);
+        let mut storm = (mode.reads == Reads::Current)
+            .then(|| Storm::of(seed, config.replicas, faults))
+            .flatten();
+        let links = match &mut storm {
+            Some(storm) => storm.links(config.replicas),
+            None => links(&mut shape, config.replicas),
+        };
+        let clients = scripts(seed, config, storm.as_ref().map_or(pace, |_| storm::PACE));
         let steps = clients.iter().flat_map(|client| &client.steps);
         let last = steps.map(|step| step.at).max().unwrap_or(BEGIN);
         let plan = Plan {
@@ -59,7 +67,10 @@ impl Plan {
             settle: (20_000 + 100 * config.operations as u64) * MS,
             client_delay: Delay { base: MS / 20, jitter: MS / 20, shape: Shape::Exponential },
             links,
-            faults: planned(seed, config, faults, last),
+            faults: match storm {
+                Some(storm) => storm.faults(last),
+                None => planned(seed, config, faults, last),
+            },
             clients,
         };
         plan.check()?;

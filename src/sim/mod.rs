@@ -10,7 +10,7 @@
 //! record     history and trace                           verdict    what is said about a run
 //! mutants    protocols that are wrong on purpose         random     seeded streams
 //! sweep      many seeds on all cores                     shrink     a failing plan made small
-//! explore    every interleaving of a few operations
+//! explore    every interleaving of a few operations      storm    plans that do nothing but break elections
 //! ```
 //!
 //! A run has two phases. First clients ask while faults come: nothing wrong may ever be seen (safety). Then
@@ -37,6 +37,7 @@ mod record;
 mod replica;
 mod serve;
 mod shrink;
+mod storm;
 mod sweep;
 pub mod two_phase;
 mod verdict;

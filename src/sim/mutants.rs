@@ -199,6 +199,10 @@ pub const MUTANTS: &[Mutant] = &[
         Duties { promises_wait: false, ..Duties::ALL },
     ),
     #[cfg(feature = "raft")]
+    raft::FORGETS_VOTE,
+    #[cfg(feature = "raft")]
+    raft::COMMITS_BY_COUNTING,
+    #[cfg(feature = "raft")]
     raft::JOINS_TOO_SOON,
     #[cfg(feature = "raft")]
     raft::TAKES_TWICE,
@@ -209,12 +213,12 @@ pub const MUTANTS: &[Mutant] = &[
 #[cfg(feature = "raft")]
 const LINEARIZABLE: &[&str] = &["linearizable"];
 
-/// Those that break a rule of Raft's. Two more are broken in the tests of `protocol/raft`, one step at a time: a vote that
-/// is not kept, and an entry of an earlier term that is agreed upon by counting. They need coincidences that a
-/// random run hardly ever has.
+/// Those that break a rule of Raft's. A vote that is not kept, and an entry of an earlier term that is agreed upon by
+/// counting, need coincidences that only election storms ([`crate::sim::storm`]) have often enough.
 #[cfg(feature = "raft")]
 mod raft {
     use super::{Duties, LINEARIZABLE, Mutant};
+    use crate::base::ReplicaId;
     use crate::protocol::raft::{Rules, build_with};
 
     const fn rule<R: Rules>(name: &'static str, breaks: &'static str) -> Mutant {
@@ -235,6 +239,20 @@ mod raft {
     }
 
     raft_rules! {
+        FORGETS_VOTE ForgetsVote ("forgets-vote", "keeps its term on disk, and not its vote") {
+            fn kept_vote(_vote: Option<ReplicaId>) -> Option<ReplicaId> {
+                None
+            }
+        }
+        COMMITS_BY_COUNTING CommitsByCounting (
+            "commits-by-counting",
+            "takes an entry of an earlier term as agreed upon because a majority holds it"
+        ) {
+            const MESSAGE_BYTES: u64 = 0;
+            fn counts_any_term() -> bool {
+                true
+            }
+        }
         JOINS_TOO_SOON JoinsTooSoon ("joins-too-soon", "votes although it has lost its disk") {
             fn joins_with_care() -> bool {
                 false

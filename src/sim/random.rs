@@ -52,6 +52,8 @@ pub(super) enum Concern {
     Client(u64),
     /// Small choices of the faults as they happen.
     Nemesis,
+    /// Whether it is an election storm, and which.
+    Storm,
 }
 
 /// One stream.
@@ -65,6 +67,7 @@ impl Stream {
             Concern::Shape => 0,
             Concern::Faults => 1,
             Concern::Nemesis => 2,
+            Concern::Storm => 3,
             Concern::Script(client) => 1 << 32 | client,
             Concern::Link(link) => 2 << 32 | link,
             Concern::Client(client) => 3 << 32 | client,

@@ -1,4 +1,5 @@
-//! One step at a time: rules whose breach takes more coincidences than a random run has.
+//! One step at a time: rules whose breach takes more coincidences than a random run has (the simulator needs election
+//! storms for them).
 
 use super::*;
 use crate::protocol::{Backlog, Recovered, Tail};
