@@ -183,7 +183,10 @@ impl World<'_> {
                 status => status.live && sound,
             })
         });
-        if !others_well || !self.is_whole(id) {
+        // Where a majority decides, the others have to be one: the replica comes back without a vote.
+        let n = self.replicas_count();
+        let others_decide = self.mode.reads != Reads::Current || 2 * (n - 1) > n;
+        if !others_well || !others_decide || !self.is_whole(id) {
             return false;
         }
         let Some(position) = self.node(id).map(|node| node.store().position()) else {

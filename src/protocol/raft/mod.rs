@@ -55,7 +55,7 @@
 //! *All* others are needed for (1); with three replicas that is the same as a majority of those who have a vote.
 //! Where all have empty disks, or have never voted, the group is new and all get their votes at once; so the first
 //! start of a group needs all its replicas, and every later one only a majority. Two lost disks at a time of three
-//! are more than Raft can bear.
+//! are more than Raft can bear, and of two replicas it cannot bear one: whoever is left is no majority.
 //!
 //! # Lagging replicas
 //!

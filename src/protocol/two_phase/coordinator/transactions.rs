@@ -322,8 +322,6 @@ impl<T, R: Rules> Coordinator<T, R> {
                 }
                 self.try_to_commit(id);
             }
-            // One that joins has no say yet; what it cannot take, it cannot be brought up to date with.
-            Err(_) if !is_member => return Err(Violation::Unexpected("NO while it joins")),
             Err(why) => self.decide(id, Some(why)),
         }
         Ok(())
