@@ -44,11 +44,11 @@ impl Hosts {
             well = well
                 && ip(&format!("netns add {p}"))
                 && ip(&format!("-n {p} link set lo up"))
-                && ip(&format!("-n {c} link add to{i} type veth peer name up netns {p}"))
+                && ip(&format!("-n {c} link add to{i} type veth peer name host netns {p}"))
                 && ip(&format!("-n {c} address add 10.77.{}.1/24 dev to{i}", i + 1))
-                && ip(&format!("-n {p} address add 10.77.{}.2/24 dev up", i + 1))
+                && ip(&format!("-n {p} address add 10.77.{}.2/24 dev host", i + 1))
                 && ip(&format!("-n {c} link set to{i} up"))
-                && ip(&format!("-n {p} link set up up"))
+                && ip(&format!("-n {p} link set host up"))
                 && ip(&format!("-n {p} route add default via 10.77.{}.1", i + 1));
         }
         well.then_some(hosts)

@@ -384,7 +384,7 @@ impl<F: FnMut(Change<'_>) -> usize> Execution<'_, F> {
     }
 
     fn open_session(&mut self) -> Outcome {
-        self.put(&session::key(self.position), &session::OPENED, 0, 0, self.position);
+        self.put(&session::key(self.position), session::OPENED, 0, 0, self.position);
         if self.table.sessions.len() > session::MAX_SESSIONS
             && let Some(oldest) = self.table.sessions.first_entry().map(|first| first.get().clone())
         {

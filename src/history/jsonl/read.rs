@@ -376,7 +376,7 @@ impl Reader {
         let mut taken = vec![false; self.builder.history().operations.len()];
         for (line, together) in std::mem::take(&mut self.together) {
             for id in &together.operations {
-                if !taken.get(id.index()).is_some_and(|taken| !taken) {
+                if taken.get(id.index()).is_none_or(|taken| *taken) {
                     let place = Place { file: source.to_owned(), line, column: 1 };
                     let expected =
                         "the numbers of operations that no other line puts together".to_owned();

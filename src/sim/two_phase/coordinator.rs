@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::client::Reply;
+use super::disk::Death;
 use super::mutants::Coordinates;
-use super::participant::Death;
 use super::plan::MS;
 use super::world::{Event, World};
 use crate::check::agreement::Step;
@@ -88,14 +88,12 @@ impl World<'_> {
         for p in self.all_participants() {
             let (session, sessions) = (self.session(p), self.sessions);
             self.link_mut(hub, p).link.forget();
-            match death {
-                Death::PowerLoss(_) => {
-                    if self.nemesis.one_in(2) {
-                        self.link_mut(hub, p).link.severed = sessions;
-                    }
+            if let Death::PowerLoss(_) = death {
+                if self.nemesis.one_in(2) {
+                    self.link_mut(hub, p).link.severed = sessions;
                 }
-                _ if session != 0 => self.send(hub, p, session, Payload::Close),
-                _ => {}
+            } else if session != 0 {
+                self.send(hub, p, session, Payload::Close);
             }
         }
     }

@@ -3,7 +3,8 @@
 //! ```text
 //! plan         everything a run depends on, as data      generate      plans out of seeds
 //! world        the time and the queue                    network       connections, dialled by the coordinator
-//! coordinator  the production machine, driven            participant   the same, with its log
+//! coordinator  the production machine, driven            participant   the same
+//! disk         its log, and what a death leaves of it
 //! client       who asks, and how it ended                nemesis       has the planned faults happen
 //! record       history and trace                         judge         what is said about a run
 //! mutants      protocols that are wrong on purpose       smaller       a failing plan made small
@@ -30,6 +31,7 @@
 
 mod client;
 mod coordinator;
+mod disk;
 mod generate;
 mod judge;
 mod mutants;

@@ -1,7 +1,7 @@
 //! The nemesis: has the planned faults happen, and heals everything at the end. Every fault is fair here: what
 //! the protocol cannot survive it has to answer with errors.
 
-use super::participant::{Death, Fails};
+use super::disk::{Death, Fails};
 use super::world::{Event, World};
 use crate::faults::Fault;
 use crate::sim::world::Phase;
@@ -40,7 +40,7 @@ impl World<'_> {
                 if happened {
                     let node = &mut self.participants[usize::from(*replica)];
                     let remembered = node.remembers();
-                    node.log = super::participant::Log::default();
+                    node.log = super::disk::Log::default();
                     self.note_loss(*replica, remembered);
                 }
                 happened

@@ -11,86 +11,19 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::coordinator::is_usual;
+use super::disk::{Death, Fails, Log};
 use super::mutants::Participates;
 use super::plan::MS;
 use super::world::{Event, World};
 use crate::check::agreement::Step;
 use crate::protocol::two_phase::participant::Setup;
-use crate::protocol::two_phase::{
-    Change, Frame, Record, Recovered, Timing, TxnId, View, Violation,
-};
+use crate::protocol::two_phase::{Change, Frame, Record, Timing, TxnId, View, Violation};
 use crate::sim::link::Payload;
-use crate::sim::replica;
 use crate::sim::verdict::Kind;
 use crate::sim::world::Phase;
 
 /// How long after a probe the next may begin.
 const PROBE_PAUSE: u64 = 50 * MS;
-
-/// How a node dies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Death {
-    /// The process ends; its system closes its connections.
-    Killed,
-    /// The machine is off; of the unsynced records so many percent stay.
-    PowerLoss(u8),
-    /// The process ends because a sync failed; what it was to cover is gone.
-    SyncFailed,
-}
-
-impl Death {
-    pub fn for_trace(self) -> replica::Death {
-        match self {
-            Death::Killed => replica::Death::Killed,
-            Death::PowerLoss(kept) => replica::Death::PowerLoss(kept),
-            Death::SyncFailed => replica::Death::SyncFailed,
-        }
-    }
-}
-
-/// What fails next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fails {
-    /// The process dies in the middle of its next write.
-    TornWrite,
-    /// The next write finds no room.
-    Full,
-    /// The next sync fails.
-    Sync,
-}
-
-/// A log on a disk.
-#[derive(Debug, Default)]
-pub(super) struct Log {
-    records: Vec<Record>,
-    synced: usize,
-}
-
-impl Log {
-    /// What a death leaves of it.
-    fn after(&mut self, death: Death) {
-        let unsynced = self.records.len() - self.synced;
-        let kept = match death {
-            Death::Killed => unsynced,
-            Death::PowerLoss(percent) => unsynced * usize::from(percent) / 100,
-            Death::SyncFailed => 0,
-        };
-        self.records.truncate(self.synced + kept);
-        self.synced = self.records.len();
-    }
-
-    fn recovered(&self) -> Recovered {
-        let mut recovered = Recovered::default();
-        self.records.iter().for_each(|record| recovered.apply(record.clone()));
-        recovered
-    }
-
-    /// Writes it anew, short.
-    pub fn compact(&mut self) {
-        self.records = self.recovered().records().collect();
-        self.synced = self.records.len();
-    }
-}
 
 /// A participant, whether it runs or not.
 #[derive(Default)]
@@ -382,9 +315,11 @@ impl World<'_> {
             let node = &mut self.participants[at];
             let synced = node.log.synced;
             let Some(running) = &mut node.running else { return };
-            let Some(next) = running.waiting.pop_front_if(|next| next.upto <= synced) else {
+            let is_out = running.waiting.front().is_some_and(|next| next.upto <= synced);
+            if !is_out {
                 break;
-            };
+            }
+            let Some(next) = running.waiting.pop_front() else { break };
             for step in next.steps {
                 self.note_step(step);
             }
