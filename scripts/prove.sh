@@ -42,10 +42,13 @@ row() {
 }
 
 # sweep WHAT MODE EXPECTED-STATUS EXPECTED [ARGUMENT OF lab sim]...
+# MODE 2pc is the two-phase commit lab, which has a simulation of its own.
 sweep() {
     local what=$1 mode=$2 status=$3 expected=$4 started=$EPOCHREALTIME found verdict=WRONG code=0
+    local simulate=(sim --consistency "$mode")
+    [[ $mode == 2pc ]] && simulate=(2pc sim)
     shift 4
-    "$lab" sim --consistency "$mode" --out "$scratch/run" --no-shrink "$@" >"$scratch/out" 2>&1 || code=$?
+    "$lab" "${simulate[@]}" --out "$scratch/run" --no-shrink "$@" >"$scratch/out" 2>&1 || code=$?
     found=$(grep -m 1 -E '^(seed [0-9]+|all) ' "$scratch/out" || tail -n 1 "$scratch/out")
     [[ $code == "$status" ]] && verdict=ok
     row "$what" "$mode" "$expected" "$found" \
@@ -58,6 +61,9 @@ while IFS=$'\t' read -r name modes _; do
         sweep "$name" "$mode" 1 "found" --mutant "$name" --seeds "0..$mutant_seeds"
     done
 done < <("$lab" sim --list-mutants)
+while IFS=$'\t' read -r name _; do
+    sweep "$name" 2pc 1 "found" --mutant "$name" --seeds "0..$mutant_seeds"
+done < <("$lab" 2pc sim --list-mutants)
 
 echo
 echo "Correct modes: nothing in $seeds seeds of 200 operations on 3 replicas, and in a tenth of that on 1 to 5."
@@ -67,6 +73,12 @@ for mode in eventual sequential linearizable; do
     for replicas in 1 2 4 5; do
         sweep "$replicas replicas" "$mode" 0 "nothing" --seeds "0..$((seeds / 10 + 1))" --replicas "$replicas"
     done
+done
+# A run of the two-phase commit lab takes longer; a fifth of the seeds.
+sweep "correct" 2pc 0 "nothing" --seeds "0..$((seeds / 5 + 1))"
+sweep "with a log" 2pc 0 "nothing" --seeds "0..$((seeds / 5 + 1))" --durable
+for participants in 1 2 5; do
+    sweep "$participants participants" 2pc 0 "nothing" --seeds "0..$((seeds / 20 + 1))" --participants "$participants"
 done
 
 echo
