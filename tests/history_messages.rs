@@ -54,7 +54,7 @@ fn the_own_format() {
             ("[1]", "f:1:1: expected a JSON object, found `[1]`"),
             (
                 "{\"type\":\"begin\"}",
-                "f:1:2: expected invoke, ok, fail, info, deliver, fault, message, together or x-… as `type`, found \
+                "f:1:2: expected invoke, ok, fail, info, deliver, fault, message, replicas, together or x-… as `type`, found \
                  `\"begin\"`",
             ),
             (

@@ -138,7 +138,7 @@ fn moments(
         among.iter().copied().filter(|id| history.operation(*id).key == key).collect();
     let mut alone = history.restricted(&ids);
     for operation in &mut alone.operations {
-        operation.invoked *= SPREAD;
+        operation.invoked = operation.invoked * SPREAD;
         if operation.completed != NEVER {
             operation.completed *= SPREAD;
         }
@@ -200,7 +200,7 @@ fn explain(problem: &Problem<'_>, command: &Command) -> Half {
             kept = fewer;
         }
     }
-    let mut why = vec![format!("{} was seen half:", named(history, command))];
+    let mut why = vec![format!("The {} was seen half:", named(history, command))];
     let mut shows = Vec::new();
     for id in &command.operations {
         let moments = moments(problem, command, *id, &kept).unwrap_or_default();
@@ -240,7 +240,7 @@ fn named(history: &History, command: &Command) -> String {
         .collect();
     let process = command.operations.first().map(|id| history.operation(*id).process);
     let process = process.map_or(String::new(), |process| shown(history.process(process)));
-    format!("the write of {} by {process}", keys.join(" and "))
+    format!("write of {} by {process}", keys.join(" and "))
 }
 
 fn range(history: &History, (from, to): (u32, u32), command: &Command) -> String {

@@ -56,7 +56,7 @@ pub fn check_with(problem: &Problem<'_>, hint: &Hint<'_>) -> Answer {
     let mut search = Search::new(problem, &commands, hint);
     match search.run(problem) {
         End::Found => Answer::Valid,
-        End::Exhausted => Answer::Violation(core(&commands, search.furthest)),
+        End::Exhausted => Answer::Violation(core(problem, &commands, search.furthest)),
         End::Spent => Answer::Unknown(BUDGET_SPENT.to_owned()),
         End::Full => Answer::Unknown(format!(
             "more than {MOST_CONFIGURATIONS} configurations would have to be remembered"
@@ -64,9 +64,13 @@ pub fn check_with(problem: &Problem<'_>, hint: &Hint<'_>) -> Answer {
     }
 }
 
-/// What was invoked before the end that no order passes.
-fn core(commands: &[Command], furthest: u32) -> Vec<OpId> {
-    let before = commands.iter().filter(|command| command.invoked < furthest);
+/// What was invoked before the end that no order passes, but for what only reads and had not ended by then.
+fn core(problem: &Problem<'_>, commands: &[Command], furthest: u32) -> Vec<OpId> {
+    let counts = |command: &&Command| {
+        let says = command.completed <= furthest || !command.only_reads(problem);
+        command.invoked < furthest && says
+    };
+    let before = commands.iter().filter(counts);
     let mut ids: Vec<OpId> = before.flat_map(|command| command.operations.clone()).collect();
     ids.sort_unstable();
     ids
@@ -633,7 +637,7 @@ mod tests {
         assert_eq!(
             half.why,
             [
-                "the write of x and y by d was seen half:",
+                "The write of x and y by d was seen half:",
                 "on x it can only have taken effect before “b reads x = nil” ended;",
                 "on y it can only have taken effect after “b reads y = 2” began, or never;",
                 "no moment fits all of its keys."
