@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 use super::client;
 use super::intake::{Intake, LinkError, read_preface};
 use super::outbox::{Bytes, Outbox};
-use super::{CoordinatorSettings, DIAL_TIMEOUT, LINK_BOUND, Life, SILENCE, Server, StartError};
+use super::{CoordinatorSettings, DIAL_TIMEOUT, LINK_BOUND, Life, Server, StartError};
 use crate::protocol::two_phase::coordinator::{Coordinator as Machine, Setup};
 use crate::protocol::two_phase::{Answer, Command, Event, Frame, MAX_PARTICIPANTS, Members};
 use crate::runtime::budget::Budget;
@@ -345,12 +345,7 @@ impl Coordinator {
             if !link.is_current(session) {
                 return Ok(());
             }
-            match filled {
-                Ok(()) => {}
-                // It still takes a long frame.
-                Err(LinkError::Silent) if self.life.now() < link.heard_at() + SILENCE => continue,
-                Err(error) => return Err(error),
-            }
+            filled?;
             link.note_bytes(self.life.now());
             working.store(true, Ordering::Relaxed);
             let frames = intake.frames();

@@ -76,10 +76,6 @@ impl Intake {
 
     /// Waits for more bytes.
     pub(super) fn fill(&mut self, mut stream: &TcpStream) -> Result<(), LinkError> {
-        if self.filled == self.buffer.len() {
-            // Grown with the bytes that are here, never by what a frame announces.
-            self.buffer.resize(self.buffer.len() * 2, 0);
-        }
         let read = loop {
             match stream.read(&mut self.buffer[self.filled..]) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -94,7 +90,8 @@ impl Intake {
         Ok(())
     }
 
-    /// The frames that are whole now; none when a part of one has come.
+    /// The frames that are whole now; none when a part of one has come. Afterwards there is room for more. For a
+    /// long frame all that takes long.
     pub(super) fn frames(&mut self) -> Result<Vec<Frame>, LinkError> {
         let mut frames = Vec::new();
         let mut used = 0;
@@ -110,6 +107,10 @@ impl Intake {
                 self.buffer.truncate(READ_SIZE);
                 self.buffer.shrink_to_fit();
             }
+        }
+        if self.filled == self.buffer.len() {
+            // Grown with the bytes that are here, never by what a frame announces.
+            self.buffer.resize(self.buffer.len() * 2, 0);
         }
         Ok(frames)
     }

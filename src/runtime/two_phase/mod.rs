@@ -62,9 +62,9 @@ const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a new connection may take to say what it is.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long the other side of a link may say nothing until the connection is given up. Both sides speak at
-/// least with every heartbeat; a network that lost what was under way may take long to find that out itself.
-const SILENCE: Duration = Duration::from_secs(1);
+/// How long the other side of a link may say nothing until the connection is given up. The coordinator's machine
+/// judges silence much earlier, and a new connection replaces an old one: this only clears away what is left.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// What a coordinator runs with.
 #[derive(Clone, Debug)]
