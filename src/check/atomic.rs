@@ -138,7 +138,7 @@ fn moments(
         among.iter().copied().filter(|id| history.operation(*id).key == key).collect();
     let mut alone = history.restricted(&ids);
     for operation in &mut alone.operations {
-        operation.invoked = operation.invoked * SPREAD;
+        operation.invoked *= SPREAD;
         if operation.completed != NEVER {
             operation.completed *= SPREAD;
         }
