@@ -3,8 +3,8 @@
 //!
 //! All mutants, with the seed that finds each: `cargo test --release --test sim_two_phase -- --nocapture`.
 
-use consistency_lab::sim::two_phase::{Config, MUTANTS, Plan, run, shrink, sweep};
-use consistency_lab::sim::{Detail, SweepOptions};
+use consistency_lab::sim::SweepOptions;
+use consistency_lab::sim::two_phase::{Config, sweep};
 
 fn first_failures(config: &Config, seeds: std::ops::Range<u64>) -> Vec<String> {
     let options = SweepOptions { threads: 2, keep_going: true, keep: 10 };

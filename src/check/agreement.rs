@@ -193,7 +193,7 @@ mod tests {
         let serves = Step::Serves(vec![0, 1]);
         let torn = [ended(0, 1, true), ended(1, 1, false)];
         assert_eq!(first_wrong(&torn), None, "nobody is served from them");
-        assert_eq!(first_wrong(&[&torn[..], &[serves.clone()]].concat()), Some(2));
+        assert_eq!(first_wrong(&[&torn[..], std::slice::from_ref(&serves)].concat()), Some(2));
         let mended = [&torn[..], &[Step::Dropped(0), serves.clone()]].concat();
         assert_eq!(first_wrong(&mended), None);
         assert_eq!(first_wrong(&[serves, ended(0, 1, true), ended(1, 1, false)]), Some(2));

@@ -519,7 +519,7 @@ mod tests {
     fn try_from(
         history: &History,
         commands: &[Command],
-        placed: &mut Vec<bool>,
+        placed: &mut [bool],
         store: &mut Vec<ValueId>,
     ) -> bool {
         let left = |at: usize| !placed[at] && !commands[at].optional;
@@ -547,7 +547,7 @@ mod tests {
                 }
             }
             legal &= command.found.is_none_or(|found| found == there);
-            let mut tried = placed.clone();
+            let mut tried = placed.to_vec();
             tried[at] = true;
             if legal && try_from(history, commands, &mut tried, store) {
                 return true;
