@@ -56,7 +56,7 @@ pub fn check_with(problem: &Problem<'_>, hint: &Hint<'_>) -> Answer {
     let mut search = Search::new(problem, &commands, hint);
     match search.run(problem) {
         End::Found => Answer::Valid,
-        End::Exhausted => Answer::Violation(core(problem, &commands, search.furthest)),
+        End::Exhausted => Answer::Violation(core(&commands)),
         End::Spent => Answer::Unknown(BUDGET_SPENT.to_owned()),
         End::Full => Answer::Unknown(format!(
             "more than {MOST_CONFIGURATIONS} configurations would have to be remembered"
@@ -64,14 +64,11 @@ pub fn check_with(problem: &Problem<'_>, hint: &Hint<'_>) -> Answer {
     }
 }
 
-/// What was invoked before the end that no order passes, but for what only reads and had not ended by then.
-fn core(problem: &Problem<'_>, commands: &[Command], furthest: u32) -> Vec<OpId> {
-    let counts = |command: &&Command| {
-        let says = command.completed <= furthest || !command.only_reads(problem);
-        command.invoked < furthest && says
-    };
-    let before = commands.iter().filter(counts);
-    let mut ids: Vec<OpId> = before.flat_map(|command| command.operations.clone()).collect();
+/// All that the commands are made of. What was invoked behind the furthest end that an order reaches is part of it:
+/// without that, the rest is not always a violation by itself.
+fn core(commands: &[Command]) -> Vec<OpId> {
+    let mut ids: Vec<OpId> =
+        commands.iter().flat_map(|command| command.operations.clone()).collect();
     ids.sort_unstable();
     ids
 }
@@ -168,8 +165,6 @@ struct Search {
     print: u128,
     seen: HashSet<u128, FixedState>,
     frames: Vec<Frame>,
-    /// The latest end that bounded a configuration.
-    furthest: u32,
 }
 
 /// Mixes two numbers into 128 bits, always the same.
@@ -244,7 +239,6 @@ impl Search {
             print,
             seen: HashSet::default(),
             frames: Vec::new(),
-            furthest: 0,
         }
     }
 
@@ -384,7 +378,6 @@ impl Search {
 
     fn push(&mut self) {
         let (mut choices, bound) = self.next();
-        self.furthest = self.furthest.max(bound);
         // What only reads was taken wherever it is legal.
         choices.retain(|at| !self.items[*at as usize].reads);
         let optional = self.required..self.items.len();
