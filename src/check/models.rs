@@ -1,7 +1,9 @@
 //! The one list of consistency models, strongest first. The command line, the ladder and the docs read it.
 
 use super::order::{Halt, Trace};
-use super::{Answer, Budget, Problem, causal, convergent, linearizable, pram, sequential, session};
+use super::{
+    Answer, Budget, Problem, causal, convergent, linearizable, pram, sequential, session, strict,
+};
 
 /// Whose order a model speaks of, and which orders it must respect; what a witness is explained with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +107,7 @@ pub const MODELS: &[Model] = &[
         name: "linearizable",
         title: "linearizable",
         promise: "one order of all operations that respects real time: every read is current",
-        checker: Checker::History(linearizable::check),
+        checker: Checker::History(one_object),
         view: View::RealTime,
         below: &["sequential"],
     },
@@ -190,6 +192,15 @@ pub const MODELS: &[Model] = &[
         below: &[],
     },
 ];
+
+/// Linearizability of the store as one object. Where every command is about one key, that is the same as key by
+/// key; commands of several keys have to take effect at one moment.
+fn one_object(problem: &Problem<'_>) -> Answer {
+    match linearizable::check(problem) {
+        Answer::Valid if !problem.history.together.is_empty() => strict::check(problem),
+        answer => answer,
+    }
+}
 
 /// The model of this name.
 pub fn model(name: &str) -> Option<&'static Model> {

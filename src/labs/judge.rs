@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 
+use crate::check::atomic::{self, Found};
 use crate::check::ladder::Ladder;
 use crate::check::witness::{Witness, describe, shown};
 use crate::check::{Answer, Budget, Model, Problem, convergent, staleness};
@@ -110,6 +111,15 @@ fn remarks(problem: &Problem<'_>) -> Vec<String> {
     let convergence = convergent::report(problem);
     if let Some(took) = convergence.took {
         remarks.push(format!("Converged {} after the last write.", unit(took)));
+    }
+    if problem.history.together.iter().any(|command| command.operations.len() > 1) {
+        remarks.push(match atomic::find(problem) {
+            Found::Whole(count) => {
+                format!("Commands of several keys: {count}, and none of them was seen half.")
+            }
+            Found::Half(half) => half.why.join(" "),
+            Found::Unknown(why) => format!("Whether a command was seen half is not known: {why}."),
+        });
     }
     let staleness = staleness::profile(problem);
     let placed = staleness.fresh + staleness.stale;
