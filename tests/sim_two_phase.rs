@@ -103,7 +103,7 @@ fn the_same_plan_gives_the_same_bytes_also_from_a_file() {
 #[test]
 fn what_was_found_stays_mended() {
     for name in ["joined-without-a-source", "two-joining", "two-starts-of-one-number"] {
-        let path = format!("{}/tests/plans/2pc-{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/tests/plans_2pc/{name}.json", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(path).expect("it is there");
         let plan: Plan = serde_json::from_str(&text).expect("a plan");
         let outcome = run(&plan, Detail::History).expect("a plan that can be run");
