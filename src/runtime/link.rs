@@ -166,19 +166,24 @@ impl Link {
     /// With `asks`, what is sent is a client's write, which the peer will answer; acknowledgements and the
     /// like nobody answers, and nothing waits behind them.
     pub(super) fn flush_unless_busy(&self, asks: bool) -> bool {
-        if lock(&self.queue).frames.is_empty() {
+        let queue = lock(&self.queue);
+        if queue.frames.is_empty() {
             return true;
         }
-        // Set before the frames leave, so that an answer can only clear it afterwards.
-        let busy = if asks {
-            self.unanswered.swap(true, Ordering::SeqCst)
-        } else {
-            self.unanswered.load(Ordering::SeqCst)
-        };
+        // Set before the frames leave, so that an answer can only clear it afterwards, and with the queue locked,
+        // so that nobody has sent them meanwhile: nothing would clear it then.
+        let busy =
+            if asks { self.unanswered.swap(true, Ordering::SeqCst) } else { self.owes_an_answer() };
+        drop(queue);
         if !busy {
             self.flush();
         }
         !busy
+    }
+
+    /// Whether the peer was asked something, and nothing has been heard since.
+    pub(super) fn owes_an_answer(&self) -> bool {
+        self.unanswered.load(Ordering::SeqCst)
     }
 
     /// Bytes have come from the peer, of a frame that may take long to come whole.
@@ -313,4 +318,67 @@ pub(super) fn send_without_waiting(stream: &TcpStream, bytes: &[u8], sent: &mut 
         }
     }
     Sent::All
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// A peer that answers every byte with the same byte, and this side's connection to it.
+    fn echo() -> Arc<TcpStream> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        let (mut peer, _) = listener.accept().expect("somebody connects");
+        thread::spawn(move || {
+            let mut buffer = [0; 256];
+            while let Ok(n @ 1..) = peer.read(&mut buffer) {
+                peer.write_all(&buffer[..n]).expect("the other side reads");
+            }
+        });
+        Arc::new(stream)
+    }
+
+    #[test]
+    fn what_gathers_never_waits_for_an_answer_that_nobody_owes() {
+        let link = Link::default();
+        let stream = echo();
+        link.attach(Arc::clone(&stream));
+        let (answered, answers): (Vec<_>, Vec<_>) =
+            (0..8_u8).map(|_| crossbeam_channel::bounded(1)).unzip();
+        thread::scope(|scope| {
+            let link = &link;
+            scope.spawn(move || {
+                let mut buffer = [0; 256];
+                while let Ok(n @ 1..) = (&*stream).read(&mut buffer) {
+                    link.heard();
+                    link.flush_unless_busy(true);
+                    for asked in &buffer[..n] {
+                        answered[usize::from(*asked)].send(()).expect("it waits for that");
+                    }
+                }
+            });
+            let askers: Vec<_> = (0..)
+                .zip(answers)
+                .map(|(number, answer)| {
+                    scope.spawn(move || {
+                        for _ in 0..20_000 {
+                            assert!(link.enqueue(&mut vec![number]), "the queue is not full");
+                            link.flush_unless_busy(true);
+                            answer.recv_timeout(Duration::from_secs(10)).map_err(|_| number)?;
+                        }
+                        Ok::<(), u8>(())
+                    })
+                })
+                .collect();
+            let ends: Vec<_> = askers.into_iter().map(|asker| asker.join()).collect();
+            link.close();
+            for end in ends {
+                assert_eq!(end.expect("no asker panics"), Ok(()), "its byte was never sent");
+            }
+        });
+    }
 }

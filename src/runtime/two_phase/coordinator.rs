@@ -2,7 +2,9 @@
 //!
 //! A thread that has read commands or frames leaves them in the inbox and tries to lock the machine. If another
 //! has it, that one takes them along before it leaves, and the reader is free to read on: fifty clients do not
-//! queue up for a lock, and what they want travels in common frames.
+//! queue up for a lock. And while every participant owes an answer, commands stay in the inbox: the thread that
+//! reads the first answer takes them along. So one client is served at once, what fifty want travels in common
+//! frames, and no client's own thread is kept busy with the work of others.
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,10 +33,7 @@ const REDIAL: Duration = Duration::from_millis(50);
 /// A machine that has had no turn for so long has been kept from it: it wants one with every heartbeat.
 const STALL: Duration = Duration::from_millis(300);
 
-/// How often one thread takes along what others have left until it carries out what follows from it.
-const MAX_ROUNDS: usize = 4;
-
-/// How often it does that until it leaves the rest to others.
+/// How often one thread takes along what others have left until it leaves the rest to the timer's.
 const MAX_TURNS: usize = 16;
 
 /// Who gets an answer: a place in the order of one client's replies.
@@ -146,31 +145,39 @@ impl Coordinator {
     /// Leaves an input for the machine, and waits for nobody: whoever has the machine takes it along.
     pub(super) fn post(&self, input: Input) {
         let mut rest = Rest::default();
-        if let Input::Frames { p, .. } = input {
+        let from = match &input {
+            Input::Frames { p, .. } => Some(*p),
+            Input::Commands { .. } => None,
+        };
+        if let Some(p) = from {
             // What has gathered while it owed this answer.
             self.link(p).heard();
             rest.touched.insert(p);
         }
         lock(&self.inbox).push(input);
-        self.empty_inbox(rest);
+        if from.is_some() || !self.all_owe_answers() {
+            self.empty_inbox(rest);
+        }
+    }
+
+    /// Whether everybody owes an answer: whoever reads the first empties the inbox. Asked after something has been
+    /// put there, so that the answer comes later than that.
+    fn all_owe_answers(&self) -> bool {
+        let mut connected = self.links.iter().filter(|link| link.is_connected()).peekable();
+        connected.peek().is_some() && connected.all(Link::owes_an_answer)
     }
 
     fn empty_inbox(&self, mut rest: Rest) {
         for _ in 0..MAX_TURNS {
-            for _ in 0..MAX_ROUNDS {
-                let machine = match self.machine.try_lock() {
-                    Ok(machine) => machine,
-                    Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                    // It looks into the inbox again before it leaves.
-                    Err(TryLockError::WouldBlock) => break,
-                };
-                self.turn(machine, &mut rest, |_, _| ());
-                if lock(&self.inbox).is_empty() {
-                    break;
-                }
-            }
+            let machine = match self.machine.try_lock() {
+                Ok(machine) => machine,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                // It looks into the inbox again before it leaves.
+                Err(TryLockError::WouldBlock) => return self.carry_out(rest),
+            };
+            self.turn(machine, &mut rest, |_, _| ());
             self.carry_out(std::mem::take(&mut rest));
-            if lock(&self.inbox).is_empty() {
+            if lock(&self.inbox).is_empty() || self.all_owe_answers() {
                 return;
             }
         }

@@ -35,7 +35,7 @@ mod participant;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -55,6 +55,9 @@ const LINK_BOUND: usize = 3 * MAX_FRAME;
 
 /// The longest that a timer sleeps, whatever the deadlines.
 const MAX_SLEEP: Duration = Duration::from_millis(250);
+
+/// No deadline, in nanoseconds since the start.
+const NEVER: u64 = u64::MAX;
 
 /// How long a dial may take.
 const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
@@ -243,8 +246,10 @@ struct Life {
     failed: AtomicBool,
     paused: Mutex<()>,
     stopped: Condvar,
-    /// When the timer is needed next.
-    next: Mutex<Option<Duration>>,
+    /// When the timer is needed next, in nanoseconds since the start.
+    next: AtomicU64,
+    /// Held by the timer from looking at `next` until it sleeps.
+    asleep: Mutex<()>,
     moved: Condvar,
     notify: Sender<Notice>,
 }
@@ -273,7 +278,8 @@ impl Life {
             failed: AtomicBool::new(false),
             paused: Mutex::default(),
             stopped: Condvar::new(),
-            next: Mutex::default(),
+            next: AtomicU64::new(NEVER),
+            asleep: Mutex::default(),
             moved: Condvar::new(),
             notify,
         };
@@ -288,7 +294,7 @@ impl Life {
         self.stop.store(true, Ordering::Release);
         drop(lock(&self.paused));
         self.stopped.notify_all();
-        drop(lock(&self.next));
+        drop(lock(&self.asleep));
         self.moved.notify_all();
     }
 
@@ -302,12 +308,13 @@ impl Life {
         }
     }
 
-    /// Has the timer wake up by then.
+    /// Has the timer wake up by then. Every input asks for that, and hardly any needs it earlier than the one
+    /// before: those take no lock.
     fn mind(&self, deadline: Option<Duration>) {
         let Some(deadline) = deadline else { return };
-        let mut next = lock(&self.next);
-        if next.is_none_or(|known| deadline < known) {
-            *next = Some(deadline);
+        let deadline = u64::try_from(deadline.as_nanos()).unwrap_or(NEVER);
+        if deadline < self.next.fetch_min(deadline, Ordering::SeqCst) {
+            drop(lock(&self.asleep));
             self.moved.notify_one();
         }
     }
@@ -315,14 +322,15 @@ impl Life {
     /// The body of the timer thread: does `work` whenever a deadline has come.
     fn run_timer(&self, work: impl Fn()) {
         while !self.stopping() {
-            work();
-            let mut next = lock(&self.next);
-            let wait = next.map_or(MAX_SLEEP, |at| at.saturating_sub(self.now()).min(MAX_SLEEP));
-            if !wait.is_zero() && !self.stopping() {
-                next = wait_for(&self.moved, next, wait);
-            }
             // Whoever drives from here on says again when it is needed.
-            *next = None;
+            self.next.store(NEVER, Ordering::SeqCst);
+            work();
+            let asleep = lock(&self.asleep);
+            let next = Duration::from_nanos(self.next.load(Ordering::SeqCst));
+            let wait = next.saturating_sub(self.now()).min(MAX_SLEEP);
+            if !wait.is_zero() && !self.stopping() {
+                drop(wait_for(&self.moved, asleep, wait));
+            }
         }
     }
 }

@@ -58,13 +58,11 @@ struct Queue {
     places: VecDeque<Option<Bytes>>,
     /// What may be sent.
     ready: VecDeque<Bytes>,
-    /// How much of the front of `ready` has been sent.
-    sent: usize,
-    /// How many bytes are held in both.
+    /// How many bytes are held: in both, and what is being written.
     held: usize,
     /// How much of that is taken from the budget.
     lent: usize,
-    /// A thread of its own writes.
+    /// Somebody writes what it has taken off the front of `ready`, and looks for more before it ends.
     writing: bool,
     /// The connection ends when all is sent.
     last: bool,
@@ -145,29 +143,45 @@ impl Outbox {
     }
 
     /// Sends what is ready as far as the other side takes it, without waiting.
+    ///
+    /// The queue is not locked meanwhile: what is sent wakes the client, and its next request would find the lock
+    /// taken.
     pub(super) fn flush(self: &Arc<Self>) {
         let mut queue = lock(&self.queue);
-        if queue.writing || queue.lost {
-            return;
-        }
-        match queue.send(&self.stream, &self.budget) {
-            Sent::All if queue.last && queue.places.is_empty() => self.lose(&mut queue),
-            Sent::All => {}
-            Sent::Lost => self.lose(&mut queue),
-            Sent::Blocked => {
-                queue.writing = true;
-                let its = Arc::clone(self);
-                let spawned = thread::Builder::new()
-                    .name("2pc-writer".to_owned())
-                    .stack_size(SESSION_STACK)
-                    .spawn(move || its.write());
-                if let Err(error) = spawned {
-                    warn!("cannot start a thread for a slow connection, which is closed: {error}");
-                    self.lose(&mut queue);
-                }
+        while let Some(bytes) = queue.take() {
+            drop(queue);
+            let mut sent = 0;
+            let outcome = send_without_waiting(&self.stream, bytes.get(), &mut sent);
+            queue = lock(&self.queue);
+            match outcome {
+                Sent::All => queue.gone(bytes.len(), &self.budget),
+                Sent::Lost => self.lose(&mut queue),
+                Sent::Blocked => return self.write_elsewhere(&mut queue, bytes, sent),
             }
         }
-        self.tell(&mut queue);
+        self.rest(&mut queue);
+    }
+
+    /// Nothing can be written now.
+    fn rest(&self, queue: &mut Queue) {
+        if queue.last && !queue.writing && queue.places.is_empty() && queue.ready.is_empty() {
+            self.lose(queue);
+        }
+        self.tell(queue);
+    }
+
+    /// Begins a thread that waits until the other side takes the rest of `bytes`.
+    fn write_elsewhere(self: &Arc<Self>, queue: &mut Queue, bytes: Bytes, from: usize) {
+        let its = Arc::clone(self);
+        let spawned = thread::Builder::new()
+            .name("2pc-writer".to_owned())
+            .stack_size(SESSION_STACK)
+            .spawn(move || its.write(bytes, from));
+        if let Err(error) = spawned {
+            warn!("cannot start a thread for a slow connection, which is closed: {error}");
+            self.lose(queue);
+            self.tell(queue);
+        }
     }
 
     /// The next flush closes the connection as soon as everything owed is sent.
@@ -205,31 +219,22 @@ impl Outbox {
         queue.lost = true;
         queue.ready.clear();
         queue.places.clear();
-        queue.sent = 0;
         queue.held = 0;
         self.budget.give_back(std::mem::take(&mut queue.lent));
     }
 
     /// The body of the thread that waits where [`Outbox::flush`] must not.
-    fn write(self: &Arc<Self>) {
+    fn write(&self, mut bytes: Bytes, mut from: usize) {
         loop {
-            let (bytes, from) = {
-                let mut queue = lock(&self.queue);
-                let from = std::mem::take(&mut queue.sent);
-                let Some(bytes) = queue.ready.pop_front().filter(|_| !queue.lost) else {
-                    queue.writing = false;
-                    if queue.last && queue.places.is_empty() {
-                        self.lose(&mut queue);
-                    }
-                    return self.tell(&mut queue);
-                };
-                (bytes, from)
-            };
             let written = write_pieces(&self.stream, &bytes.get()[from..]);
             let mut queue = lock(&self.queue);
             match written {
                 Ok(()) => queue.gone(bytes.len(), &self.budget),
                 Err(_) => self.lose(&mut queue),
+            }
+            match queue.take() {
+                Some(next) => (bytes, from) = (next, 0),
+                None => return self.rest(&mut queue),
             }
             self.tell(&mut queue);
         }
@@ -251,23 +256,19 @@ impl Queue {
         }
     }
 
-    fn send(&mut self, stream: &TcpStream, budget: &Budget) -> Sent {
-        while let Some(bytes) = self.ready.front() {
-            match send_without_waiting(stream, bytes.get(), &mut self.sent) {
-                Sent::All => {
-                    let length = bytes.len();
-                    self.ready.pop_front();
-                    self.sent = 0;
-                    self.gone(length, budget);
-                }
-                other => return other,
-            }
+    /// What is to be written next, by the caller; `None` when there is nothing, or another writes.
+    fn take(&mut self) -> Option<Bytes> {
+        if self.writing {
+            return None;
         }
-        Sent::All
+        let bytes = self.ready.pop_front()?;
+        self.writing = true;
+        Some(bytes)
     }
 
-    /// So many bytes are no longer held.
+    /// So many bytes have been written, and are no longer held.
     fn gone(&mut self, bytes: usize, budget: &Budget) {
+        self.writing = false;
         // A connection that is lost holds nothing.
         self.held = self.held.saturating_sub(bytes);
         let needed = self.held.saturating_sub(LARGE);
