@@ -5,6 +5,7 @@
 //! peer that takes no data), a disk thread (syncs), one for compaction, and a timer. `replica.rs` tells how
 //! they share the node.
 
+mod asks;
 mod broadcast_port;
 mod budget;
 mod client_port;
@@ -23,6 +24,7 @@ mod settings;
 mod slot;
 mod stats;
 mod sync;
+mod timer;
 pub mod two_phase;
 
 use std::net::{SocketAddr, TcpListener};

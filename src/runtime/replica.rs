@@ -9,12 +9,13 @@
 use std::io;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use tracing::{error, info, warn};
 
+use super::asks::Ask;
 use super::budget::Budget;
 use super::clock::Clock;
 use super::disk::Disk;
@@ -23,13 +24,13 @@ use super::ports::Owner;
 use super::recorder::Track;
 use super::recording;
 use super::sessions::Sessions;
-use super::slot::{Slot, Ticket};
+use super::slot::Ticket;
 use super::sync::{lock, pause, wait_for};
+use super::timer::Timer;
 use super::{Notice, Settings};
 use crate::base::{Now, Op, Outcome, ReplicaId};
 use crate::node::{LogWrite, Node};
 use crate::wire::peer::{Fetch, Frame};
-use crate::wire::request::Failure;
 
 /// One running replica, shared by all its threads.
 pub(super) struct Replica {
@@ -37,6 +38,10 @@ pub(super) struct Replica {
     pub(super) settings: Settings,
     pub(super) clock: Clock,
     node: Mutex<Node<Ticket>>,
+    /// What clients have left for whoever drives the node next.
+    pub(super) inbox: Mutex<Vec<Ask>>,
+    /// Held by whoever drives the node; it looks into the inbox again before it leaves.
+    pub(super) turn: Mutex<()>,
     links: Vec<Link>,
     pub(super) disk: Disk,
     pub(super) stop: AtomicBool,
@@ -46,9 +51,7 @@ pub(super) struct Replica {
     /// Signalled, with its lock, when the replica stops.
     paused: Mutex<()>,
     stopped: Condvar,
-    /// Wakes the timer when a deadline has moved forward.
-    timer: Mutex<Option<Duration>>,
-    timer_moved: Condvar,
+    pub(super) timer: Timer,
     pub(super) sessions: Sessions,
     /// Memory for large requests.
     pub(super) budget: Budget,
@@ -92,6 +95,8 @@ impl Replica {
             settings,
             clock,
             node: Mutex::new(node),
+            inbox: Mutex::default(),
+            turn: Mutex::new(()),
             links,
             disk,
             stop: AtomicBool::new(false),
@@ -99,8 +104,7 @@ impl Replica {
             became_live: Condvar::new(),
             paused: Mutex::new(()),
             stopped: Condvar::new(),
-            timer: Mutex::new(None),
-            timer_moved: Condvar::new(),
+            timer: Timer::default(),
             sessions: Sessions::default(),
             budget,
             notify,
@@ -150,15 +154,52 @@ impl Replica {
         f(&mut lock(&self.node));
     }
 
-    /// Gives the node an input and carries out what follows from it.
+    /// Gives the node an input, with what clients have left for it, and carries out what follows.
     pub(super) fn drive<R>(
         &self,
         source: Source,
         input: impl FnOnce(&mut Node<Ticket>, Now) -> R,
     ) -> R {
+        let result = self.drive_once(source, input);
+        self.empty_inbox();
+        result
+    }
+
+    /// The same, and leaves it to the caller to look into the inbox afterwards.
+    pub(super) fn drive_once<R>(
+        &self,
+        source: Source,
+        input: impl FnOnce(&mut Node<Ticket>, Now) -> R,
+    ) -> R {
+        self.drive_in_turn(lock(&self.turn), source, input)
+    }
+
+    pub(super) fn drive_in_turn<R>(
+        &self,
+        turn: MutexGuard<'_, ()>,
+        source: Source,
+        input: impl FnOnce(&mut Node<Ticket>, Now) -> R,
+    ) -> R {
+        let (result, rest) = self.give(source, input);
+        drop(turn);
+        if let Err(why) = &rest.early {
+            self.fail(why);
+        }
+        self.carry_out(source, rest);
+        result
+    }
+
+    fn give<R>(
+        &self,
+        source: Source,
+        input: impl FnOnce(&mut Node<Ticket>, Now) -> R,
+    ) -> (R, Rest) {
         let mut node = lock(&self.node);
         let now = self.clock.now();
         let was_readable = node.readable();
+        let asks = std::mem::take(&mut *lock(&self.inbox));
+        let asked = source == Source::Client || !asks.is_empty();
+        asks.into_iter().for_each(|ask| ask.give(&mut node, now));
         let result = input(&mut node, now);
         for peer in self.peers() {
             node.note_heard(peer, self.link(peer).heard_at());
@@ -166,6 +207,7 @@ impl Replica {
         let output = node.finish(now);
         let log_first = std::mem::take(&mut output.log_first);
         let mut rest = Rest {
+            asked,
             replies: std::mem::take(&mut output.replies),
             serve: std::mem::take(&mut output.serve),
             cut: output
@@ -204,21 +246,20 @@ impl Replica {
         rest.deadline = node.deadline();
         rest.holds = node.holds_promises();
         rest.became_live |= log_first || was_readable != node.readable();
-        drop(node);
-        if let Err(why) = &rest.early {
-            self.fail(why);
-        }
-        self.carry_out(source, rest);
-        result
+        (result, rest)
     }
 
     fn carry_out(&self, source: Source, mut rest: Rest) {
         // The peer that has just spoken is the one that waits, so it comes first.
-        if let Source::Link(peer) = source {
+        let first = match source {
+            Source::Link(peer) => Some(peer),
+            _ => None,
+        };
+        if let Some(peer) = first.filter(|_| !rest.asked) {
             self.link(peer).flush();
         }
-        for peer in self.peers().filter(|peer| Source::Link(*peer) != source) {
-            if !self.link(peer).flush_unless_busy(source == Source::Client) {
+        for peer in first.into_iter().chain(self.peers().filter(|peer| Some(*peer) != first)) {
+            if !self.link(peer).flush_unless_busy(rest.asked) {
                 // Normally the answer is here before that.
                 let latest = self.clock.now().since_start + GATHER_AT_MOST;
                 rest.deadline = Some(rest.deadline.map_or(latest, |at| at.min(latest)));
@@ -235,7 +276,7 @@ impl Replica {
         if rest.installing
             && let Some(installed) = self.disk.take_installed()
         {
-            self.drive(Source::Own, |node, now| match installed {
+            self.drive_once(Source::Own, |node, now| match installed {
                 Ok(installed) => node.installed(now, installed),
                 Err(why) => node.install_failed(&why),
             });
@@ -252,7 +293,7 @@ impl Replica {
             let _guard = lock(&self.live);
             self.became_live.notify_all();
         }
-        self.mind_deadline(rest.deadline);
+        self.timer.mind(rest.deadline);
     }
 
     /// Sends a peer the part of `storage.txt` that it asks for.
@@ -269,75 +310,6 @@ impl Replica {
                 self.link(peer).detach(self.link(peer).session());
             }
         }
-    }
-
-    /// Has all of a session's writes ordered at once, waits as the mode demands, and gives their outcomes
-    /// in order.
-    pub(super) fn execute(
-        &self,
-        slot: &Arc<Slot>,
-        ops: &mut Vec<Op>,
-        prompt: bool,
-    ) -> Vec<Result<Outcome, Failure>> {
-        let deadline = Instant::now() + self.settings.write_timeout;
-        if self.stopping() {
-            let stopping = Failure::Refused("the replica is stopping".into());
-            return ops.drain(..).map(|_| Err(stopping.clone())).collect();
-        }
-        let round = slot.begin(ops.len());
-        let total = ops.len();
-        let mut accepted = 0;
-        let mut left = ops.drain(..).peekable();
-        let refusal = loop {
-            let refused = self.drive(Source::Client, |node, now| {
-                while left.peek().is_some() {
-                    // Looked at first, so that a write that may still be accepted is not given away.
-                    if let Some(refusal) = node.not_live() {
-                        return Some(refusal);
-                    }
-                    let Some(op) = left.next() else { break };
-                    let ticket = slot.ticket(round, accepted);
-                    if let Err(refusal) = node.submit(now, op, prompt, ticket) {
-                        return Some(refusal);
-                    }
-                    accepted += 1;
-                }
-                None
-            });
-            match refused {
-                None => break None,
-                // The replica may be about to be live: the write waits for that, as for anything else.
-                Some(refusal) if refusal.may_pass() && self.wait_live(deadline) => {}
-                Some(refusal) => break Some(refusal),
-            }
-        };
-        drop(left);
-        slot.withdraw(total - accepted);
-        // What the write delay adds is not the network's fault: it does not count.
-        let timeout =
-            deadline.saturating_duration_since(Instant::now()) + self.settings.write_delay;
-        let outcomes = slot.wait(timeout);
-        let failure = refusal.map(|refusal| Failure::Refused(refusal.to_string().into()));
-        outcomes
-            .into_iter()
-            .enumerate()
-            .map(|(i, outcome)| match (&failure, outcome) {
-                (_, Some(outcome)) => Ok(outcome),
-                (Some(failure), None) if i >= accepted => Err(failure.clone()),
-                _ => Err(Failure::OutcomeUnknown),
-            })
-            .collect()
-    }
-
-    /// Waits until the store is known to hold all that was agreed upon when this was called; `false` if that does
-    /// not happen in time.
-    pub(super) fn wait_current(&self, slot: &Arc<Slot>) -> bool {
-        if self.stopping() {
-            return false;
-        }
-        let ticket = slot.ticket(slot.begin(1), 0);
-        let asked = self.drive(Source::Client, |node, _| node.read(ticket));
-        asked.is_ok() && slot.wait(self.settings.write_timeout).iter().all(Option::is_some)
     }
 
     /// Waits until the replica takes writes; `false` when the deadline passes or the replica stops first.
@@ -404,32 +376,15 @@ impl Replica {
 
     /// The body of the timer thread: deliveries that were delayed, heartbeats, silent links.
     pub(super) fn run_timer(&self) {
-        while !self.stopping() {
-            self.drive(Source::Own, |_, _| ());
-            for peer in self.peers() {
-                self.link(peer).flush();
-            }
-            let mut timer = lock(&self.timer);
-            let now = self.clock.now().since_start;
-            let wait = match *timer {
-                Some(deadline) => deadline.saturating_sub(now).min(MAX_SLEEP),
-                None => MAX_SLEEP,
-            };
-            if !wait.is_zero() && !self.stopping() {
-                timer = wait_for(&self.timer_moved, timer, wait);
-            }
-            // Whoever drives from here on says again when it is needed.
-            *timer = None;
-        }
-    }
-
-    fn mind_deadline(&self, deadline: Option<Duration>) {
-        let Some(deadline) = deadline else { return };
-        let mut timer = lock(&self.timer);
-        if timer.is_none_or(|known| deadline < known) {
-            *timer = Some(deadline);
-            self.timer_moved.notify_one();
-        }
+        let now = || self.clock.now().since_start;
+        self.timer.run(
+            now,
+            || self.stopping(),
+            || {
+                self.drive(Source::Own, |_, _| ());
+                self.peers().for_each(|peer| self.link(peer).flush());
+            },
+        );
     }
 
     /// Wakes everything that waits, for the last time.
@@ -442,10 +397,7 @@ impl Replica {
             let _guard = lock(&self.paused);
             self.stopped.notify_all();
         }
-        {
-            let _timer = lock(&self.timer);
-            self.timer_moved.notify_all();
-        }
+        self.timer.wake();
         for peer in self.peers() {
             self.link(peer).close();
         }
@@ -454,9 +406,6 @@ impl Replica {
 
 /// How long frames gather at the most while a peer owes an answer.
 const GATHER_AT_MOST: Duration = Duration::from_millis(1);
-
-/// The longest the timer sleeps, whatever the deadlines.
-const MAX_SLEEP: Duration = Duration::from_millis(250);
 
 /// Where an input comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -471,6 +420,8 @@ pub(super) enum Source {
 
 /// What is left to do when the lock is released.
 struct Rest {
+    /// A client's writes or reads are among the inputs: peers will answer what follows.
+    asked: bool,
     replies: Vec<crate::node::Reply<Ticket>>,
     serve: Vec<(ReplicaId, Fetch)>,
     /// With the session that it concerns.

@@ -3,9 +3,10 @@
 //! One slot a session. A round is one batch of pipelined writes; the thread is woken once, when the last
 //! answer of the round is in, and an answer that comes after its round was given up is dropped.
 
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Instant;
 
+use super::asks::Refused;
 use super::sync::{lock, wait_for};
 use crate::base::Outcome;
 
@@ -14,6 +15,8 @@ struct Round {
     number: u64,
     outcomes: Vec<Option<Outcome>>,
     missing: usize,
+    /// Writes that were not accepted.
+    refused: Option<Refused>,
     /// No answers will come any more.
     closed: bool,
 }
@@ -41,6 +44,7 @@ impl Slot {
         round.outcomes.clear();
         round.outcomes.resize(writes, None);
         round.missing = if round.closed { 0 } else { writes };
+        round.refused = None;
         round.number
     }
 
@@ -55,22 +59,39 @@ impl Slot {
         round.missing = round.missing.saturating_sub(writes);
     }
 
-    /// Waits for the answers of the round; `None` stands for one that has not come in time.
-    pub(super) fn wait(&self, timeout: Duration) -> Vec<Option<Outcome>> {
-        let mut round = lock(&self.round);
-        if round.missing > 0 {
-            let deadline = Instant::now() + timeout;
-            while round.missing > 0 {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    break;
-                }
-                round = wait_for(&self.filled, round, left);
-            }
+    /// Writes of a round come back: no answer will come for them.
+    pub(super) fn send_back(&self, round: u64, refused: Refused) {
+        let mut present = lock(&self.round);
+        if present.number == round {
+            present.refused = Some(refused);
+            drop(present);
+            self.filled.notify_one();
         }
+    }
+
+    /// Waits until all answers of the round are there, or some of its writes come back; gives these.
+    pub(super) fn refused(&self, until: Instant) -> Option<Refused> {
+        self.wait_while(until, |round| round.missing > 0 && round.refused.is_none()).refused.take()
+    }
+
+    /// Waits for the answers of the round; `None` stands for one that has not come in time.
+    pub(super) fn wait(&self, until: Instant) -> Vec<Option<Outcome>> {
+        let mut round = self.wait_while(until, |round| round.missing > 0);
         // What comes from now on belongs to a round that is over.
         round.number += 1;
         std::mem::take(&mut round.outcomes)
+    }
+
+    fn wait_while(&self, until: Instant, waits: impl Fn(&Round) -> bool) -> MutexGuard<'_, Round> {
+        let mut round = lock(&self.round);
+        while waits(&round) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            round = wait_for(&self.filled, round, left);
+        }
+        round
     }
 
     /// Ends all waiting at once; missing answers stay missing.
@@ -83,6 +104,15 @@ impl Slot {
 }
 
 impl Ticket {
+    /// No answer will come.
+    pub(super) fn withdraw(&self) {
+        let is_present = lock(&self.slot.round).number == self.round;
+        if is_present {
+            self.slot.withdraw(1);
+            self.slot.filled.notify_one();
+        }
+    }
+
     /// Hands the answer over; the waiting thread wakes when it was the last.
     pub(super) fn fill(&self, outcome: Outcome) {
         let mut round = lock(&self.slot.round);

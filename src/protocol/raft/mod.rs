@@ -420,6 +420,7 @@ impl<R: Rules> Protocol for RaftMachine<R> {
         self.ask(now, fx);
         self.confirm();
         self.pump(now, fx);
+        self.mind_the_others();
         self.settle_in(fx);
     }
 

@@ -202,3 +202,50 @@ fn an_answer_to_an_earlier_life_is_none() {
     bench.machine.on_read_at(3, round, 0);
     assert!(bench.machine.current() < round);
 }
+
+/// The commit indices that peer 2 has been told since the last look.
+fn told(bench: &mut Bench<Ongaro>) -> Vec<u64> {
+    let mut bytes = std::mem::take(bench.fx.frames_mut(ReplicaId(2)));
+    let mut told = Vec::new();
+    while let Ok(Some((frame, length))) = Frame::decode(&bytes) {
+        bytes.drain(..length);
+        if let Frame::Raft(frame) = frame
+            && let RaftFrame::Step(step) = *frame
+            && step.kind == StepKind::Append
+        {
+            told.push(step.commit);
+        }
+    }
+    told
+}
+
+#[test]
+fn others_are_told_at_once_only_of_what_they_wait_for() {
+    let mut bench = Bench::<Ongaro>::new(0, voter(1), RaftHello::default());
+    bench.machine.engine.as_mut().expect("it votes").campaign().expect("it may");
+    bench.finish();
+    bench.hear(1, RaftFrame::Step(Step::new(StepKind::PreVoteReply, 2)));
+    bench.hear(1, RaftFrame::Step(Step::new(StepKind::VoteReply, 2)));
+    let holds = |bench: &mut Bench<Ongaro>, from, index| {
+        bench.hear(from, RaftFrame::Step(Step { index, ..Step::new(StepKind::AppendReply, 2) }));
+        while bench.machine.deliver(NOW).is_some() {}
+        told(bench)
+    };
+    assert_eq!(holds(&mut bench, 2, 0), [0], "the first entry of the term");
+    assert_eq!(holds(&mut bench, 2, 1), [1], "it is what makes the others settle");
+    holds(&mut bench, 1, 1);
+
+    let write = |key: &str| Op::Delete { keys: vec![key.as_bytes().into()] };
+    bench.machine.submit(NOW, write("a"), false, &mut bench.fx).expect("it is settled");
+    bench.finish();
+    assert_eq!(told(&mut bench), [1], "the entry of an own client");
+    assert!(holds(&mut bench, 2, 2).is_empty(), "nobody else waits for it");
+
+    let proposal =
+        Proposal { origin: ReplicaId(2), life: 5, number: 1, at: 0, prompt: false, op: write("b") };
+    let mut bytes = Vec::new();
+    proposal.encode(&mut bytes);
+    bench.hear(2, RaftFrame::Forward { term: 2, proposal: bytes });
+    assert_eq!(told(&mut bench), [2], "the entry of another's client");
+    assert_eq!(holds(&mut bench, 1, 3), [3], "its client waits for it");
+}

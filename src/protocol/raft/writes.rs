@@ -34,6 +34,10 @@ pub(super) struct Writes {
     term: u64,
     /// What other replicas have forwarded since the last batch.
     forwarded: Vec<Entry>,
+    /// As the leader: up to where other replicas wait to hear at once that entries are agreed upon.
+    awaited: u64,
+    /// The term for which that holds.
+    awaited_term: u64,
     /// The last that was taken from each replica in `taken_term`: its life and number.
     taken: Vec<(u64, u64)>,
     taken_term: u64,
@@ -138,6 +142,7 @@ impl<R: Rules> RaftMachine<R> {
         let (term, leads) = (engine.raft.term, engine.raft.state == StateRole::Leader);
         let writes = &mut self.writes;
         let mut entries = std::mem::take(&mut writes.forwarded);
+        let from_others = !entries.is_empty();
         if settled {
             if writes.term != term {
                 (writes.term, writes.sent) = (term, 0);
@@ -163,5 +168,25 @@ impl<R: Rules> RaftMachine<R> {
         message.set_entries(entries.into());
         // A leader without bounds of its own refuses nothing; one that has stepped down has a term that ends.
         let _ = engine.raft.step(message);
+        if from_others {
+            self.writes.awaited = engine.raft.raft_log.last_index();
+        }
+    }
+
+    /// As the leader: whether the others are told at once that entries are agreed upon. They need that where their
+    /// own clients wait for it, and at the beginning of a term; otherwise the next entries, or the next heartbeat,
+    /// tell them. That is half the messages of a write.
+    pub(super) fn mind_the_others(&mut self) {
+        let Some(engine) = &mut self.engine else { return };
+        let raft = &mut engine.raft;
+        if raft.state != StateRole::Leader {
+            return;
+        }
+        let writes = &mut self.writes;
+        if writes.awaited_term != raft.term {
+            // Entries of earlier terms may be theirs.
+            (writes.awaited, writes.awaited_term) = (raft.raft_log.last_index(), raft.term);
+        }
+        raft.skip_bcast_commit(raft.raft_log.committed >= writes.awaited);
     }
 }

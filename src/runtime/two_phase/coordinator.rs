@@ -182,7 +182,7 @@ impl Coordinator {
             }
         }
         // It has done enough for others; the timer's thread goes on.
-        self.life.mind(Some(Duration::ZERO));
+        self.life.timer.mind(Some(Duration::ZERO));
     }
 
     /// Gives the machine an input and carries out what follows from it; `None` once it has stopped.
@@ -278,7 +278,7 @@ impl Coordinator {
         }
         rest.events.iter().for_each(|event| self.tell(event));
         answer(rest.replies);
-        self.life.mind(rest.deadline);
+        self.life.timer.mind(rest.deadline);
     }
 
     fn tick(&self) {

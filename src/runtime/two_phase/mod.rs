@@ -35,7 +35,7 @@ mod participant;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -45,19 +45,14 @@ use thiserror::Error;
 use tracing::error;
 
 use super::ports::{self, Owner};
-use super::sync::{lock, pause, wait_for};
+use super::sync::{lock, pause};
+use super::timer::Timer;
 use crate::protocol::two_phase::{Limits, MAX_PARTICIPANTS, Timing};
 use crate::storage::StorageError;
 use crate::wire::two_phase::MAX_FRAME;
 
 /// The most bytes that wait for one side of a link: all that may be under way, and one largest frame.
 const LINK_BOUND: usize = 3 * MAX_FRAME;
-
-/// The longest that a timer sleeps, whatever the deadlines.
-const MAX_SLEEP: Duration = Duration::from_millis(250);
-
-/// No deadline, in nanoseconds since the start.
-const NEVER: u64 = u64::MAX;
 
 /// How long a dial may take.
 const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
@@ -246,11 +241,7 @@ struct Life {
     failed: AtomicBool,
     paused: Mutex<()>,
     stopped: Condvar,
-    /// When the timer is needed next, in nanoseconds since the start.
-    next: AtomicU64,
-    /// Held by the timer from looking at `next` until it sleeps.
-    asleep: Mutex<()>,
-    moved: Condvar,
+    timer: Timer,
     notify: Sender<Notice>,
 }
 
@@ -278,9 +269,7 @@ impl Life {
             failed: AtomicBool::new(false),
             paused: Mutex::default(),
             stopped: Condvar::new(),
-            next: AtomicU64::new(NEVER),
-            asleep: Mutex::default(),
-            moved: Condvar::new(),
+            timer: Timer::default(),
             notify,
         };
         (Arc::new(life), notices)
@@ -294,8 +283,12 @@ impl Life {
         self.stop.store(true, Ordering::Release);
         drop(lock(&self.paused));
         self.stopped.notify_all();
-        drop(lock(&self.asleep));
-        self.moved.notify_all();
+        self.timer.wake();
+    }
+
+    /// The body of the timer's thread: does `work` whenever a deadline has come.
+    fn run_timer(&self, work: impl Fn()) {
+        self.timer.run(|| self.now(), || self.stopping(), work);
     }
 
     /// Ends because the log cannot be written: nothing is said from here on.
@@ -305,32 +298,6 @@ impl Life {
             self.end();
             // If nobody listens, nobody wants to know.
             let _ = self.notify.send(Notice::Failed(why.to_owned()));
-        }
-    }
-
-    /// Has the timer wake up by then. Every input asks for that, and hardly any needs it earlier than the one
-    /// before: those take no lock.
-    fn mind(&self, deadline: Option<Duration>) {
-        let Some(deadline) = deadline else { return };
-        let deadline = u64::try_from(deadline.as_nanos()).unwrap_or(NEVER);
-        if deadline < self.next.fetch_min(deadline, Ordering::SeqCst) {
-            drop(lock(&self.asleep));
-            self.moved.notify_one();
-        }
-    }
-
-    /// The body of the timer thread: does `work` whenever a deadline has come.
-    fn run_timer(&self, work: impl Fn()) {
-        while !self.stopping() {
-            // Whoever drives from here on says again when it is needed.
-            self.next.store(NEVER, Ordering::SeqCst);
-            work();
-            let asleep = lock(&self.asleep);
-            let next = Duration::from_nanos(self.next.load(Ordering::SeqCst));
-            let wait = next.saturating_sub(self.now()).min(MAX_SLEEP);
-            if !wait.is_zero() && !self.stopping() {
-                drop(wait_for(&self.moved, asleep, wait));
-            }
         }
     }
 }

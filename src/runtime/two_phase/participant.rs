@@ -136,7 +136,7 @@ impl Participant {
             // The deadline is in the past then; whoever looks drives the machine again.
             self.begin_probing();
         } else {
-            self.life.mind(deadline);
+            self.life.timer.mind(deadline);
         }
         Some(result)
     }
