@@ -325,8 +325,11 @@ fn read_frames(
         if !frames.is_empty() && !replica.receive(peer, session, &mut frames) {
             return Ok(());
         }
-        buffer.copy_within(used..filled, 0);
-        filled -= used;
+        if used > 0 {
+            // Only then: a long frame comes in many pieces, and would be copied at each.
+            buffer.copy_within(used..filled, 0);
+            filled -= used;
+        }
         if filled == buffer.len() {
             // Grown with the bytes that are here, never by what a frame announces.
             buffer.resize(buffer.len() * 2, 0);

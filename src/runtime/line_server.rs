@@ -367,8 +367,10 @@ impl<'a, S: Service> Session<'a, S> {
             }
             start = end + 1;
         }
-        self.buffer.copy_within(start..self.filled, 0);
-        self.filled -= start;
+        if start > 0 {
+            self.buffer.copy_within(start..self.filled, 0);
+            self.filled -= start;
+        }
         self.searched = self.filled;
         match service.settle(session, &mut self.out)? {
             Flow::Close => Ok(Flow::Close),
