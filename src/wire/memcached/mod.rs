@@ -2,7 +2,7 @@
 //!
 //! A request is a line of words; storage commands are followed by a block: as many bytes as the line
 //! announced, then a line end. Replies and their errors are those of memcached 1.6, byte for byte
-//! (`tests/wire_memcached.rs` asks both the same and compares), with these differences, all on purpose:
+//! (`tests/wire/memcached.rs` asks both the same and compares), with these differences, all on purpose:
 //!
 //! - a bare LF ends the block as well as CRLF, and `set KEY BYTES` stands for `set KEY 0 0 BYTES`
 //!   (likewise for the other storage commands), so that a person can type commands into `nc`;

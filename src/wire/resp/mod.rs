@@ -2,7 +2,7 @@
 //!
 //! A request is an array of bulk strings, `*2\r\n$3\r\nGET\r\n$1\r\nx\r\n`, or, typed by hand, a line of
 //! words. `array` finds where requests begin and end; `command` and `connection` say what they mean. Replies
-//! and errors are those of redis 7, byte for byte (`tests/wire_resp.rs` asks both the same and compares), with these
+//! and errors are those of redis 7, byte for byte (`tests/wire/resp.rs` asks both the same and compares), with these
 //! differences, all on purpose:
 //!
 //! - what follows a number or a bulk string must be CRLF; redis takes any two bytes, and so reads on after

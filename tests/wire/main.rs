@@ -1,0 +1,8 @@
+//! What goes over the wire: every parser, against properties, damage and the documents.
+
+mod memcached;
+mod peer;
+mod properties;
+mod resp;
+mod two_phase;
+mod wire_support;
