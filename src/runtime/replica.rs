@@ -2,9 +2,9 @@
 //!
 //! Every thread that has something for the node goes through [`Replica::drive`]: it locks, hands the input
 //! over, moves the effects into the links' and the disk's queues, unlocks, and then does itself what waits
-//! there (send, write, hand out answers), together with what other threads have left. No one is woken to do
-//! it, and the lock is never held across a socket write, a sync or a wait; across a file write once a start,
-//! when the replica goes live.
+//! there (send, write, hand out answers), together with what other threads have left; what clients want is left
+//! in an inbox for whoever drives next (`asks.rs`). No one is woken to do it, and the lock is never held across a
+//! socket write, a sync or a wait; across a file write once a start, when the replica goes live.
 
 use std::io;
 use std::net::TcpStream;

@@ -20,8 +20,9 @@
 //! ```
 //!
 //! Whoever has an input locks the machine, hands it over, moves what follows into the queues, unlocks, and sends
-//! itself; in the coordinator, whoever finds it locked leaves the input there. Nobody holds the machine across a write to a socket, a sync or a wait. The thread that reads the last
-//! DONE of a transaction sends the reply to the client; no other has to wake up for it.
+//! itself; in the coordinator, whoever finds it locked leaves the input there. Nobody holds the machine, or a queue,
+//! across a write to a socket, a sync or a wait. The thread that reads the last DONE of a transaction sends the reply
+//! to the client; no other has to wake up for it.
 //!
 //! **The end of an incarnation.** A participant takes a refused connection to the coordinator's port for the end of
 //! that coordinator. So the port is closed after the machine has been stopped, never before.
