@@ -250,7 +250,9 @@ pub struct Proxy {
 
 impl Proxy {
     fn start(to: u16) -> Proxy {
-        let listener = TcpListener::bind(("127.0.0.1", free_port())).expect("a port");
+        // A free port may be taken for a moment by someone's outgoing connection.
+        let bind = |_| TcpListener::bind(("127.0.0.1", free_port())).ok();
+        let listener = (0..100).find_map(bind).expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let way = Arc::new((Mutex::new(Way::Open), Condvar::new()));
         let its = Arc::clone(&way);

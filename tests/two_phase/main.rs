@@ -6,6 +6,7 @@ mod process_support;
 mod demo;
 mod front;
 mod processes;
+mod recorded;
 mod scenarios;
 mod threads;
 mod two_phase_support;
