@@ -2,7 +2,8 @@
 
 #![no_main]
 
-#[path = "../entries/peer.rs"]
-mod peer;
+#[allow(dead_code)]
+#[path = "../entries/frames.rs"]
+mod frames;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| drop(peer::frames(data)));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| drop(frames::between_replicas(data)));

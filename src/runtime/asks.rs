@@ -145,11 +145,7 @@ impl Replica {
     /// Leaves something for the node, and waits for nobody.
     fn ask(&self, ask: Ask) {
         lock(&self.inbox).push(ask);
-        if self.all_owe_answers() {
-            self.timer.mind(Some(self.clock.now().since_start + LEAVE_AT_MOST));
-        } else {
-            self.empty_inbox();
-        }
+        self.empty_inbox();
     }
 
     /// Whether all peers owe an answer to something that writes wait for: whoever reads the first empties the inbox.
@@ -164,8 +160,11 @@ impl Replica {
     /// Drives the node as long as something is left for it that nobody else will take along.
     pub(super) fn empty_inbox(&self) {
         for _ in 0..MAX_TURNS {
-            if lock(&self.inbox).is_empty() || self.all_owe_answers() {
+            if lock(&self.inbox).is_empty() {
                 return;
+            }
+            if self.all_owe_answers() {
+                return self.timer.mind(Some(self.clock.now().since_start + LEAVE_AT_MOST));
             }
             let turn = match self.turn.try_lock() {
                 Ok(turn) => turn,
@@ -173,7 +172,8 @@ impl Replica {
                 // It looks into the inbox again before it leaves.
                 Err(TryLockError::WouldBlock) => return,
             };
-            self.drive_in_turn(turn, Source::Client, |_, _| ());
+            let asks = || std::mem::take(&mut *lock(&self.inbox));
+            self.drive_in_turn(turn, Source::Client, asks, |_, _| ());
         }
         // It has done enough for others; the timer's thread goes on.
         self.timer.mind(Some(Duration::ZERO));

@@ -282,7 +282,7 @@ impl Replica {
     pub(super) fn tell_kept(&self, source: Source, end: u64) {
         let kept = self.disk.kept(end);
         if !self.failed() && self.look(|node, _| node.waits_for_kept(kept)) {
-            self.drive_once(source, |node, _| node.kept(kept));
+            self.drive_on(source, |node, _| node.kept(kept));
         }
     }
 

@@ -160,27 +160,30 @@ impl Replica {
         source: Source,
         input: impl FnOnce(&mut Node<Ticket>, Now) -> R,
     ) -> R {
-        let result = self.drive_once(source, input);
+        let asks = || std::mem::take(&mut *lock(&self.inbox));
+        let result = self.drive_in_turn(lock(&self.turn), source, asks, input);
         self.empty_inbox();
         result
     }
 
-    /// The same, and leaves it to the caller to look into the inbox afterwards.
-    pub(super) fn drive_once<R>(
+    /// Gives the node what follows from an earlier input. It takes nothing along that clients have left: what that led
+    /// to would come here again, one call deeper.
+    pub(super) fn drive_on<R>(
         &self,
         source: Source,
         input: impl FnOnce(&mut Node<Ticket>, Now) -> R,
     ) -> R {
-        self.drive_in_turn(lock(&self.turn), source, input)
+        self.drive_in_turn(lock(&self.turn), source, Vec::new, input)
     }
 
     pub(super) fn drive_in_turn<R>(
         &self,
         turn: MutexGuard<'_, ()>,
         source: Source,
+        asks: impl FnOnce() -> Vec<Ask>,
         input: impl FnOnce(&mut Node<Ticket>, Now) -> R,
     ) -> R {
-        let (result, rest) = self.give(source, input);
+        let (result, rest) = self.give(source, asks, input);
         drop(turn);
         if let Err(why) = &rest.early {
             self.fail(why);
@@ -192,12 +195,13 @@ impl Replica {
     fn give<R>(
         &self,
         source: Source,
+        asks: impl FnOnce() -> Vec<Ask>,
         input: impl FnOnce(&mut Node<Ticket>, Now) -> R,
     ) -> (R, Rest) {
         let mut node = lock(&self.node);
         let now = self.clock.now();
         let was_readable = node.readable();
-        let asks = std::mem::take(&mut *lock(&self.inbox));
+        let asks = asks();
         let asked = source == Source::Client || !asks.is_empty();
         asks.into_iter().for_each(|ask| ask.give(&mut node, now));
         let result = input(&mut node, now);
@@ -249,7 +253,7 @@ impl Replica {
         (result, rest)
     }
 
-    fn carry_out(&self, source: Source, mut rest: Rest) {
+    fn carry_out(&self, source: Source, rest: Rest) {
         // The peer that has just spoken is the one that waits, so it comes first.
         let first = match source {
             Source::Link(peer) => Some(peer),
@@ -261,8 +265,7 @@ impl Replica {
         for peer in first.into_iter().chain(self.peers().filter(|peer| Some(*peer) != first)) {
             if !self.link(peer).flush_unless_busy(rest.asked) {
                 // Normally the answer is here before that.
-                let latest = self.clock.now().since_start + GATHER_AT_MOST;
-                rest.deadline = Some(rest.deadline.map_or(latest, |at| at.min(latest)));
+                self.timer.mind(Some(self.clock.now().since_start + GATHER_AT_MOST));
             }
         }
         self.write_through(rest.log_end);
@@ -276,7 +279,7 @@ impl Replica {
         if rest.installing
             && let Some(installed) = self.disk.take_installed()
         {
-            self.drive_once(Source::Own, |node, now| match installed {
+            self.drive_on(Source::Own, |node, now| match installed {
                 Ok(installed) => node.installed(now, installed),
                 Err(why) => node.install_failed(&why),
             });

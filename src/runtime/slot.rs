@@ -106,9 +106,9 @@ impl Slot {
 impl Ticket {
     /// No answer will come.
     pub(super) fn withdraw(&self) {
-        let is_present = lock(&self.slot.round).number == self.round;
-        if is_present {
-            self.slot.withdraw(1);
+        let mut round = lock(&self.slot.round);
+        if round.number == self.round {
+            round.missing = round.missing.saturating_sub(1);
             self.slot.filled.notify_one();
         }
     }

@@ -1,9 +1,6 @@
 //! The frames between replicas: what is encoded comes back, what is cut is waited for, and what is
 //! anything else is refused without a panic.
 
-#[path = "../../fuzz/entries/peer.rs"]
-mod entry;
-
 use std::path::Path;
 
 use consistency_lab::base::{Arithmetic, End, Op, ReplicaId, StoreRule, Timestamp, Value, limits};
@@ -14,6 +11,8 @@ use consistency_lab::wire::peer::{
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
+
+use crate::frames::between_replicas;
 
 fn bytes(most: usize) -> impl Strategy<Value = Box<[u8]>> {
     vec(any::<u8>(), 0..=most).prop_map(Box::from)
@@ -129,7 +128,7 @@ proptest! {
         let mut bytes = Vec::new();
         list.iter().for_each(|frame| frame.encode(&mut bytes));
         // Decoded one after the other; each cut anywhere is incomplete, and says no more.
-        prop_assert_eq!(entry::frames(&bytes), list);
+        prop_assert_eq!(between_replicas(&bytes), list);
     }
 
     #[test]
@@ -150,7 +149,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_frames_or_refused(bytes: Vec<u8>) {
-        entry::frames(&bytes);
+        between_replicas(&bytes);
         let _ = Message::decode(&bytes);
     }
 
@@ -165,13 +164,13 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = byte;
         }
-        entry::frames(&bytes);
+        between_replicas(&bytes);
     }
 
     #[test]
     fn a_body_of_random_bytes_is_a_frame_or_refused(kind in 0..12u8, body in vec(any::<u8>(), 0..120)) {
         let length = (body.len() + 1) as u32;
-        entry::frames(&[&length.to_le_bytes()[..], &[kind], &body].concat());
+        between_replicas(&[&length.to_le_bytes()[..], &[kind], &body].concat());
     }
 }
 
@@ -222,7 +221,7 @@ fn the_corpus_is_decoded_or_refused() {
     for file in std::fs::read_dir(folder).expect("the corpus is there") {
         let path = file.expect("it can be listed").path();
         let bytes = std::fs::read(&path).expect("it can be read");
-        let whole = entry::frames(&bytes).iter().fold(Vec::new(), |mut all, frame| {
+        let whole = between_replicas(&bytes).iter().fold(Vec::new(), |mut all, frame| {
             frame.encode(&mut all);
             all
         });

@@ -8,6 +8,8 @@ use consistency_lab::wire::two_phase::{
 };
 use proptest::prelude::*;
 
+use crate::frames::of_two_phase_commit;
+
 fn key(name: &str) -> Key {
     name.as_bytes().into()
 }
@@ -118,5 +120,23 @@ proptest! {
             frame.encode(&mut again);
             prop_assert_eq!(&bytes[..length], &again[..]);
         }
+    }
+
+    #[test]
+    fn several_come_back_in_their_order(which in prop::collection::vec(0..28usize, 0..8)) {
+        let all = samples();
+        let list: Vec<Frame> = which.iter().map(|at| all[*at].clone()).collect();
+        let mut bytes = Vec::new();
+        list.iter().for_each(|frame| frame.encode(&mut bytes));
+        prop_assert_eq!(of_two_phase_commit(&bytes), list);
+    }
+
+    #[test]
+    fn what_is_no_frame_is_refused_without_a_panic(
+        kind in any::<u8>(),
+        body in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let length = (body.len() + 1) as u32;
+        of_two_phase_commit(&[&length.to_le_bytes()[..], &[kind], &body].concat());
     }
 }

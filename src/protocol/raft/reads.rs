@@ -7,10 +7,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use raft::{ReadState, StateRole};
+use raft::{RawNode, ReadState, StateRole};
 
-use super::convert::{context, context_of};
-use super::{Effects, Frame, Now, RaftFrame, RaftMachine, ReplicaId, Rules};
+use super::convert::{context, context_of, engine_id};
+use super::{Effects, Frame, Log, Now, RaftFrame, RaftMachine, ReplicaId, Rules};
 
 /// How long after a question without an answer it is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
@@ -131,8 +131,14 @@ impl<R: Rules> RaftMachine<R> {
         engine.read_index(context(rounds.last_question));
     }
 
-    /// The majority has confirmed questions.
-    pub(super) fn on_confirmed(&mut self, states: Vec<ReadState>, fx: &mut Effects) {
+    /// The majority has confirmed questions. Whoever asked and has not been told that the log is agreed upon so far
+    /// is told now; otherwise it would wait for the next heartbeat.
+    pub(super) fn on_confirmed(
+        &mut self,
+        engine: &mut RawNode<Log>,
+        states: Vec<ReadState>,
+        fx: &mut Effects,
+    ) {
         for ReadState { index, request_ctx } in states {
             let question = context_of(&request_ctx);
             let asking = &mut self.rounds.asking;
@@ -144,8 +150,13 @@ impl<R: Rules> RaftMachine<R> {
                 let Some((life, round)) = round else { continue };
                 if id == self.setup.me {
                     self.rounds.answer(round, index);
-                } else {
-                    fx.send(id, &Frame::Raft(Box::new(RaftFrame::ReadAt { life, round, index })));
+                    continue;
+                }
+                fx.send(id, &Frame::Raft(Box::new(RaftFrame::ReadAt { life, round, index })));
+                let peer = engine_id(id);
+                let progress = engine.raft.prs().get(peer);
+                if progress.is_some_and(|progress| progress.committed_index < index) {
+                    engine.raft.send_append(peer);
                 }
             }
         }

@@ -215,7 +215,7 @@ impl<R: Rules> RaftMachine<R> {
         let agreed = ready.take_committed_entries().into_iter();
         self.agreed.extend(agreed.map(|entry| Agreed { entry, since: now }));
         let states = ready.take_read_states();
-        self.on_confirmed(states, fx);
+        self.on_confirmed(engine, states, fx);
         let keeps = !fx.notes.is_empty() || self.marked > self.kept;
         engine.advance_append_async(ready);
         if restored.is_some() || !keeps {

@@ -30,6 +30,9 @@ use crate::wire::two_phase::PREFACE;
 /// How long after a failed dial, or a lost link, the next is tried.
 const REDIAL: Duration = Duration::from_millis(50);
 
+/// How long commands are left in the inbox at the most; normally a participant answers earlier.
+const LEAVE_AT_MOST: Duration = Duration::from_millis(10);
+
 /// A machine that has had no turn for so long has been kept from it: it wants one with every heartbeat.
 const STALL: Duration = Duration::from_millis(300);
 
@@ -155,9 +158,24 @@ impl Coordinator {
             rest.touched.insert(p);
         }
         lock(&self.inbox).push(input);
-        if from.is_some() || !self.all_owe_answers() {
+        if from.is_some() || !self.may_leave_the_rest() {
             self.empty_inbox(rest);
         }
+    }
+
+    /// Whether what is in the inbox can stay there: nothing, or commands while everybody owes an answer. Frames
+    /// cannot; others wait for what follows from them.
+    fn may_leave_the_rest(&self) -> bool {
+        let (is_empty, frames) = {
+            let inbox = lock(&self.inbox);
+            let is_frames = |input: &Input| matches!(input, Input::Frames { .. });
+            (inbox.is_empty(), inbox.iter().any(is_frames))
+        };
+        let may = is_empty || (!frames && self.all_owe_answers());
+        if may && !is_empty {
+            self.life.timer.mind(Some(self.life.now() + LEAVE_AT_MOST));
+        }
+        may
     }
 
     /// Whether everybody owes an answer: whoever reads the first empties the inbox. Asked after something has been
@@ -177,7 +195,7 @@ impl Coordinator {
             };
             self.turn(machine, &mut rest, |_, _| ());
             self.carry_out(std::mem::take(&mut rest));
-            if lock(&self.inbox).is_empty() || self.all_owe_answers() {
+            if self.may_leave_the_rest() {
                 return;
             }
         }

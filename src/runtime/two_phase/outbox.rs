@@ -21,6 +21,9 @@ use crate::runtime::link::{Sent, send_without_waiting};
 use crate::runtime::sessions::SESSION_STACK;
 use crate::runtime::sync::{lock, wait_for};
 
+/// How many pieces one thread sends in a row; a client that takes them as fast as others fill more in would keep it.
+const MOST_SENDS: usize = 16;
+
 /// How much is written at once.
 const PIECE: usize = 1 << 20;
 
@@ -148,7 +151,12 @@ impl Outbox {
     /// taken.
     pub(super) fn flush(self: &Arc<Self>) {
         let mut queue = lock(&self.queue);
+        let mut sends = 0;
         while let Some(bytes) = queue.take() {
+            sends += 1;
+            if sends > MOST_SENDS {
+                return self.write_elsewhere(&mut queue, bytes, 0);
+            }
             drop(queue);
             let mut sent = 0;
             let outcome = send_without_waiting(&self.stream, bytes.get(), &mut sent);
@@ -180,8 +188,8 @@ impl Outbox {
         if let Err(error) = spawned {
             warn!("cannot start a thread for a slow connection, which is closed: {error}");
             self.lose(queue);
-            self.tell(queue);
         }
+        self.tell(queue);
     }
 
     /// The next flush closes the connection as soon as everything owed is sent.
