@@ -1,7 +1,7 @@
 //! The lines that a node prints, from a thread of its own: a standard output that is closed, or that nobody reads,
 //! neither slows the node nor stops it.
 //!
-//! Lines gather for a moment and go out together. Where more gather than [`BOUND`] bytes, lines are left out and
+//! Lines gather for a moment and go out together. Where more gather than `BOUND` bytes, lines are left out and
 //! counted.
 
 use std::fmt::Write as _;
