@@ -1,16 +1,13 @@
 //! What clients want of the node, on its way there.
 //!
-//! A client's thread leaves what it wants in the inbox, and whoever drives the node takes all of it along (*flat
-//! combining*: D. Hendler, I. Incze, N. Shavit, M. Tzafrir, SPAA 2010). If nobody does at that moment, the client's
-//! thread does it itself; and where writes wait for the peers anyway and all peers owe an answer, it leaves that to the
-//! thread that reads the first of these answers. So one client is served at once, and fifty neither queue up for the
-//! node's lock nor have a frame, a file write and a system call each.
+//! A client's thread leaves what it wants in the inbox (`inbox.rs`) and waits at its slot; whoever drives the node
+//! takes all of it along.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, TryLockError};
 use std::time::{Duration, Instant};
 
-use super::link::Link;
+use super::inbox::{LEAVE_AT_MOST, MAX_TURNS, all_owe_answers};
 use super::ports::Owner;
 use super::replica::{Replica, Source};
 use super::slot::{Slot, Ticket};
@@ -19,12 +16,6 @@ use crate::base::{Now, Op, Outcome};
 use crate::node::Node;
 use crate::protocol::{Refusal, ReplyAt};
 use crate::wire::request::Failure;
-
-/// How often one thread takes along what others have left until it leaves the rest to the timer's.
-const MAX_TURNS: usize = 16;
-
-/// How long something is left in the inbox at the most; normally a peer answers earlier.
-const LEAVE_AT_MOST: Duration = Duration::from_millis(10);
 
 /// What a client's thread wants.
 pub(super) enum Ask {
@@ -148,13 +139,15 @@ impl Replica {
         self.empty_inbox();
     }
 
-    /// Whether all peers owe an answer to something that writes wait for: whoever reads the first empties the inbox.
-    /// Asked after something has been put there, so that the answer comes later than that.
-    fn all_owe_answers(&self) -> bool {
-        let links = || self.peers().map(|peer| self.link(peer)).filter(|link| link.is_connected());
+    /// Takes what clients have left.
+    pub(super) fn take_asks(&self) -> Vec<Ask> {
+        std::mem::take(&mut *lock(&self.inbox))
+    }
+
+    /// Whether what clients want can wait for the peers' answers; only where writes wait for them anyway.
+    fn may_leave_asks(&self) -> bool {
         self.settings.mode.reply_at == ReplyAt::Delivery
-            && links().next().is_some()
-            && links().all(Link::owes_an_answer)
+            && all_owe_answers(self.peers().map(|peer| self.link(peer)))
     }
 
     /// Drives the node as long as something is left for it that nobody else will take along.
@@ -163,7 +156,7 @@ impl Replica {
             if lock(&self.inbox).is_empty() {
                 return;
             }
-            if self.all_owe_answers() {
+            if self.may_leave_asks() {
                 return self.timer.mind(Some(self.clock.now().since_start + LEAVE_AT_MOST));
             }
             let turn = match self.turn.try_lock() {
@@ -172,8 +165,7 @@ impl Replica {
                 // It looks into the inbox again before it leaves.
                 Err(TryLockError::WouldBlock) => return,
             };
-            let asks = || std::mem::take(&mut *lock(&self.inbox));
-            self.drive_in_turn(turn, Source::Client, asks, |_, _| ());
+            self.drive_in_turn(turn, Source::Client, self.take_asks(), |_, _| ());
         }
         // It has done enough for others; the timer's thread goes on.
         self.timer.mind(Some(Duration::ZERO));

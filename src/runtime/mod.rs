@@ -12,6 +12,7 @@ mod client_port;
 mod clock;
 mod disk;
 mod error;
+mod inbox;
 pub mod line_server;
 mod link;
 mod ports;

@@ -160,8 +160,8 @@ impl Replica {
         source: Source,
         input: impl FnOnce(&mut Node<Ticket>, Now) -> R,
     ) -> R {
-        let asks = || std::mem::take(&mut *lock(&self.inbox));
-        let result = self.drive_in_turn(lock(&self.turn), source, asks, input);
+        let turn = lock(&self.turn);
+        let result = self.drive_in_turn(turn, source, self.take_asks(), input);
         self.empty_inbox();
         result
     }
@@ -173,14 +173,14 @@ impl Replica {
         source: Source,
         input: impl FnOnce(&mut Node<Ticket>, Now) -> R,
     ) -> R {
-        self.drive_in_turn(lock(&self.turn), source, Vec::new, input)
+        self.drive_in_turn(lock(&self.turn), source, Vec::new(), input)
     }
 
     pub(super) fn drive_in_turn<R>(
         &self,
         turn: MutexGuard<'_, ()>,
         source: Source,
-        asks: impl FnOnce() -> Vec<Ask>,
+        asks: Vec<Ask>,
         input: impl FnOnce(&mut Node<Ticket>, Now) -> R,
     ) -> R {
         let (result, rest) = self.give(source, asks, input);
@@ -195,13 +195,12 @@ impl Replica {
     fn give<R>(
         &self,
         source: Source,
-        asks: impl FnOnce() -> Vec<Ask>,
+        asks: Vec<Ask>,
         input: impl FnOnce(&mut Node<Ticket>, Now) -> R,
     ) -> (R, Rest) {
         let mut node = lock(&self.node);
         let now = self.clock.now();
         let was_readable = node.readable();
-        let asks = asks();
         let asked = source == Source::Client || !asks.is_empty();
         asks.into_iter().for_each(|ask| ask.give(&mut node, now));
         let result = input(&mut node, now);

@@ -20,6 +20,8 @@ use proptest::prelude::*;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
+use crate::process_support::{LONG, eventually};
+
 const SOON: Duration = Duration::from_millis(20);
 
 /// Servers `t-0`, `t-1`, ... that can be stopped and started again.
@@ -106,16 +108,13 @@ fn key_of(client: &ClusterClient, primary: usize) -> String {
 /// Waits until the catalog lists each of these servers at its address.
 fn listed(catalog: &CatalogServer, servers: &Servers) {
     let catalog = Catalog::new(&catalog.address().to_string());
-    let deadline = Instant::now() + Duration::from_secs(30);
     let is_listed = |index: usize| {
         let port = servers.running[index].as_ref().unwrap().address().port();
         let found = catalog.find(&format!("t-{index}"), "hashtable").unwrap();
         found.iter().any(|one| one.port == port)
     };
-    while !(0..servers.running.len()).all(is_listed) {
-        assert!(Instant::now() < deadline, "the servers are not listed");
-        thread::sleep(Duration::from_millis(2));
-    }
+    let all = || (0..servers.running.len()).all(is_listed).then_some(());
+    eventually("the servers are listed", LONG, all);
 }
 
 #[test]
@@ -211,11 +210,9 @@ fn another_server_on_a_port_that_was_known_is_not_taken_for_the_one_that_is_look
     let forged = format!(r#"{{"type":"hashtable","port":{port},"project":"t-0"}}"#);
     let known = Catalog::new(&catalog.address().to_string());
     socket.send_to(forged.as_bytes(), catalog.address()).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while known.find("t-0", "hashtable").unwrap().len() < 2 {
-        assert!(Instant::now() < deadline);
-        thread::sleep(Duration::from_millis(2));
-    }
+    eventually("the forged one is listed", LONG, || {
+        (known.find("t-0", "hashtable").unwrap().len() == 2).then_some(())
+    });
     let mut client = ClusterClient::new(config(2, 1, Locate::Catalog(known))).unwrap();
     let key = key_of(&client, 0);
     client.insert(&key, &json("1")).unwrap();

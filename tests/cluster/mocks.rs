@@ -1,9 +1,10 @@
 //! The cluster's client against servers that misbehave on purpose.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::mock_tables::{Manner, Manners, MockCatalog, Tables, json};
+use crate::process_support::{LONG, eventually};
 use consistency_lab::client::cluster::{ClusterClient, ClusterError, Locate};
 use consistency_lab::client::{Certainty, ClientError};
 use md5::{Digest, Md5};
@@ -21,11 +22,7 @@ fn key_on(client: &ClusterClient, primary: usize) -> String {
 
 /// Waits until `done`.
 fn until(what: &str, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}");
-        thread::sleep(Duration::from_millis(1));
-    }
+    eventually(what, LONG, || done().then_some(()));
 }
 
 fn value(found: Result<Option<Box<serde_json::value::RawValue>>, ClusterError>) -> Option<String> {

@@ -20,11 +20,7 @@ use serde_json::{Value, json};
 const LONG: Duration = Duration::from_secs(60);
 
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not within {LONG:?}: {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
+    crate::process_support::eventually(what, LONG, || holds().then_some(()));
 }
 
 struct Server {

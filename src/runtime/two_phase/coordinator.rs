@@ -20,6 +20,7 @@ use super::{CoordinatorSettings, DIAL_TIMEOUT, LINK_BOUND, Life, Server, StartEr
 use crate::protocol::two_phase::coordinator::{Coordinator as Machine, Setup};
 use crate::protocol::two_phase::{Answer, Command, Event, Frame, MAX_PARTICIPANTS, Members};
 use crate::runtime::budget::Budget;
+use crate::runtime::inbox::{LEAVE_AT_MOST, MAX_TURNS, all_owe_answers};
 use crate::runtime::link::Link;
 use crate::runtime::ports::{self, Owner};
 use crate::runtime::sessions::Sessions;
@@ -30,14 +31,8 @@ use crate::wire::two_phase::PREFACE;
 /// How long after a failed dial, or a lost link, the next is tried.
 const REDIAL: Duration = Duration::from_millis(50);
 
-/// How long commands are left in the inbox at the most; normally a participant answers earlier.
-const LEAVE_AT_MOST: Duration = Duration::from_millis(10);
-
 /// A machine that has had no turn for so long has been kept from it: it wants one with every heartbeat.
 const STALL: Duration = Duration::from_millis(300);
-
-/// How often one thread takes along what others have left until it leaves the rest to the timer's.
-const MAX_TURNS: usize = 16;
 
 /// Who gets an answer: a place in the order of one client's replies.
 #[derive(Debug)]
@@ -171,18 +166,11 @@ impl Coordinator {
             let is_frames = |input: &Input| matches!(input, Input::Frames { .. });
             (inbox.is_empty(), inbox.iter().any(is_frames))
         };
-        let may = is_empty || (!frames && self.all_owe_answers());
+        let may = is_empty || (!frames && all_owe_answers(self.links.iter()));
         if may && !is_empty {
             self.life.timer.mind(Some(self.life.now() + LEAVE_AT_MOST));
         }
         may
-    }
-
-    /// Whether everybody owes an answer: whoever reads the first empties the inbox. Asked after something has been
-    /// put there, so that the answer comes later than that.
-    fn all_owe_answers(&self) -> bool {
-        let mut connected = self.links.iter().filter(|link| link.is_connected()).peekable();
-        connected.peek().is_some() && connected.all(Link::owes_an_answer)
     }
 
     fn empty_inbox(&self, mut rest: Rest) {
