@@ -37,6 +37,10 @@ impl Timestamp {
     /// Before every timestamp that a clock yields.
     pub const ZERO: Timestamp = Timestamp { time: 0, replica: ReplicaId(0) };
 
+    /// The greatest time that is believed: so far beyond what any clock reaches that it can only be nonsense, and
+    /// so far below the greatest number that the clock still ticks after it.
+    pub const GREATEST_TIME: u64 = 1 << 62;
+
     /// The timestamp `(time, replica)`.
     pub fn new(time: u64, replica: ReplicaId) -> Self {
         Self { time, replica }

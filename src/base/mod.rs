@@ -1,4 +1,4 @@
-//! The words everything else is written in: who (replica ids), when (Lamport timestamps, the two
+//! The words everything else is written in: who (replica ids), when (Lamport timestamps, vector clocks, the two
 //! clocks of a driver), what (operations and their outcomes), in which order (places in a replicated log) and how
 //! much (limits).
 //!
@@ -9,9 +9,11 @@ pub mod lamport;
 pub mod limits;
 pub mod op;
 pub mod time;
+pub mod vector;
 
 pub use consensus::{Ballot, KeptLog, LogEntry, LogPlace};
 pub use lamport::{LamportClock, ReplicaId, Timestamp};
 pub use limits::Limits;
 pub use op::{Arithmetic, End, Expiry, Op, Outcome, Read, StoreRule, Value};
 pub use time::Now;
+pub use vector::VectorClock;

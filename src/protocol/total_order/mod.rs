@@ -72,10 +72,6 @@ use sync::{Peer, Phase};
 /// under way only bring its deliveries forward; sent one by one they took a third of all wake-ups.
 const ACK_TOGETHER: Duration = Duration::from_millis(1);
 
-/// The greatest time that is believed: so far beyond what any clock reaches that it can only be nonsense, and
-/// so far below the greatest number that the clock still ticks after it.
-const GREATEST_TIME: u64 = 1 << 62;
-
 /// One replica's share in total-order broadcast, under these rules.
 #[derive(Clone, Debug)]
 pub struct TotalOrder<R: Rules = Lamport> {
@@ -248,7 +244,7 @@ impl<R: Rules> TotalOrder<R> {
 
     /// Takes notice of a time from outside.
     fn observe(&mut self, time: u64) -> Result<(), Violation> {
-        if time > GREATEST_TIME {
+        if time > Timestamp::GREATEST_TIME {
             return Err(Violation::Time(time));
         }
         R::observe(&mut self.clock, time);
