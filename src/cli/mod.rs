@@ -41,6 +41,7 @@ use clap::{CommandFactory, Parser, Subcommand};
   lab bench --clients 50     # measure
   lab check history.jsonl    # which consistency models a recorded history keeps
   lab sim --consistency sequential --seeds 0..1000    # faults in virtual time
+  lab master < commands.txt  # servers, clients and links as the commands say
 
 Start servers with scripts/server-normal.sh sequential"
 )]

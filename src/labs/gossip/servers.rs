@@ -75,8 +75,10 @@ impl Servers {
             return Err(MasterError::Up(id));
         }
         let started = self.watchdogs.start(id)?;
-        let line =
-            Line::open(&started.clients).map_err(|source| MasterError::Server { id, source })?;
+        let line = match Line::open(&started.clients) {
+            Ok(line) => line,
+            Err(source) => return Err(self.lost(id, source)),
+        };
         let (clients, broadcast) = (started.clients, started.broadcast);
         self.running[usize::from(id)] = Some(Server { clients, broadcast, line });
         self.topology.join(id);
