@@ -14,6 +14,6 @@ pub mod vector;
 pub use consensus::{Ballot, KeptLog, LogEntry, LogPlace};
 pub use lamport::{LamportClock, ReplicaId, Timestamp};
 pub use limits::Limits;
-pub use op::{Arithmetic, End, Expiry, Op, Outcome, Read, StoreRule, Value};
+pub use op::{Arithmetic, End, Expiry, Op, Outcome, Read, StoreRule, Value, Versioned};
 pub use time::Now;
 pub use vector::VectorClock;

@@ -4,6 +4,8 @@
 //! at delivery. A [`Read`] is answered from the local copy. [`Outcome`] is the result of executing an
 //! `Op`, the same on every replica, because execution depends on nothing but the store and the `Op`.
 
+use super::Timestamp;
+
 /// When an entry ends, in milliseconds since 1970; 0 is never.
 ///
 /// Expiry times are absolute: relative ones are made absolute once, by the replica the client talks to,
@@ -19,6 +21,27 @@ pub struct Value {
     pub flags: u32,
     /// When it ends.
     pub expires: Expiry,
+}
+
+/// An expiry that has passed at every time.
+pub const ALWAYS_ENDED: Expiry = 1;
+
+impl Value {
+    /// What stands for a deleted key where replicas must remember which write deleted it.
+    pub fn deleted() -> Self {
+        Self { expires: ALWAYS_ENDED, ..Self::default() }
+    }
+}
+
+/// A key with a value and the write that it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versioned {
+    /// The write.
+    pub version: Timestamp,
+    /// The key.
+    pub key: Box<[u8]>,
+    /// The value; [`Value::deleted`] where the key is gone.
+    pub value: Value,
 }
 
 /// Under which condition a value is stored.

@@ -11,18 +11,20 @@
 mod catch_up;
 pub mod log;
 mod promises;
+mod state;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::base::{KeptLog, Now, Op, Outcome, ReplicaId, Timestamp};
+use crate::base::{KeptLog, Now, Op, Outcome, ReplicaId, Timestamp, VectorClock};
 use crate::protocol::{
-    Effects, Event, Mode, Protocol, Reads, Recovered, Refusal, ReplyAt, Setup, Status,
+    Effects, Event, Mode, Protocol, Reads, Recovered, Refusal, ReplyAt, Setup, Status, Writes,
 };
 use crate::storage::{Batch, Store};
-use crate::wire::peer::{Fetch, Frame};
+use crate::wire::peer::{Fetch, Frame, Message};
 use catch_up::Transfer;
 use promises::Promises;
+use state::States;
 
 pub use log::{InstallResult, NodeLog};
 
@@ -46,6 +48,8 @@ pub struct Reply<T> {
     pub outcome: Outcome,
     /// The offset in the log that has to be written first.
     pub after: u64,
+    /// The write's timestamp, where it tells clients something.
+    pub version: Timestamp,
 }
 
 /// A step in taking over a peer's whole `storage.txt`, done beside the own file until the last.
@@ -123,6 +127,7 @@ pub struct Node<T> {
     live: bool,
     links: Vec<Link>,
     transfer: Option<Transfer>,
+    states: States,
     /// A whole state is being put in the place of the own file.
     installing: bool,
     /// Whom the protocol wants to fetch from when that is done.
@@ -131,8 +136,9 @@ pub struct Node<T> {
     output: Output<T>,
     show_deliveries: bool,
     readable: bool,
-    /// When a batch was last ended.
+    /// When a batch was last ended, by both clocks.
     finished: Duration,
+    unix_ms: u64,
 }
 
 impl<T> Node<T> {
@@ -142,12 +148,13 @@ impl<T> Node<T> {
         build: fn(Setup) -> Box<dyn Protocol>,
         mut setup: Setup,
         store: Store,
-        pending: Vec<crate::wire::peer::Message>,
+        pending: Vec<Message>,
         kept: KeptLog,
     ) -> Self {
         setup.recovered = Recovered {
             position: store.position(),
             delivered: store.last(),
+            clock: store.clock(),
             incarnation: store.incarnation(),
             pending,
             kept,
@@ -162,8 +169,10 @@ impl<T> Node<T> {
             promises: Promises::default(),
             live: false,
             finished: Duration::ZERO,
+            unix_ms: 0,
             links: vec![Link::default(); usize::from(setup.replicas)],
             transfer: None,
+            states: States::default(),
             installing: false,
             next_source: None,
             fx: Effects::new(setup.replicas),
@@ -240,6 +249,9 @@ impl<T> Node<T> {
     /// # Errors
     /// When the write is refused; it has definitely not happened, and no reply will come.
     pub fn submit(&mut self, now: Now, op: Op, prompt: bool, ticket: T) -> Result<(), Refusal> {
+        if self.mode.writes == Writes::Merged {
+            return self.merge_own(now, op, prompt, ticket);
+        }
         match self.mode.reply_at {
             ReplyAt::Delivery => {
                 let ts = self.protocol.submit(now, op, prompt, &mut self.fx)?;
@@ -250,10 +262,38 @@ impl<T> Node<T> {
                 self.protocol.submit(now, op, prompt, &mut self.fx)?;
                 self.remember();
                 let after = self.store.appended();
-                self.output.replies.push(Reply { ticket, outcome, after });
+                self.output.replies.push(Reply {
+                    ticket,
+                    outcome,
+                    after,
+                    version: Timestamp::ZERO,
+                });
             }
         }
         Ok(())
+    }
+
+    /// Works out what an own write amounts to here, and executes that at once.
+    fn merge_own(&mut self, now: Now, op: Op, prompt: bool, ticket: T) -> Result<(), Refusal> {
+        let (outcome, effect) = self.store.table().effect(op, now.unix_ms);
+        let version = self.protocol.submit(now, effect, prompt, &mut self.fx)?;
+        // Own writes come before all others.
+        if let Some(own) = self.protocol.deliver(now) {
+            self.execute(own);
+        }
+        let after = self.store.appended();
+        self.output.replies.push(Reply { ticket, outcome, after, version });
+        Ok(())
+    }
+
+    /// What this replica has, where that is a vector clock.
+    pub fn clock(&self) -> VectorClock {
+        self.store.clock()
+    }
+
+    /// A client has seen this Lamport time at another replica; its next write is to be later.
+    pub fn observe(&mut self, time: u64) {
+        self.protocol.observe(time);
     }
 
     /// A client wants to read what is current. Its ticket comes back in [`Output::reads`], sooner or later or never.
@@ -297,6 +337,7 @@ impl<T> Node<T> {
         self.links[peer.index()].up = false;
         self.fx.frames_mut(peer).clear();
         self.promises.forget(peer);
+        self.states.forget(peer);
         let moved = self.abandon_transfer(peer);
         self.protocol.disconnected(peer, &mut self.fx);
         if moved {
@@ -318,6 +359,7 @@ impl<T> Node<T> {
                 Ok(())
             }
             Frame::Chunk(chunk) => self.on_chunk(now, peer, chunk),
+            Frame::Gossip(gossip) if state::is_about_state(&gossip) => self.on_state(peer, *gossip),
             frame => self
                 .protocol
                 .receive(now, peer, frame, &mut self.fx)
@@ -340,6 +382,7 @@ impl<T> Node<T> {
 
     /// Ends a batch of inputs (or of none, when a deadline has passed) and gathers what is to be done.
     pub fn finish(&mut self, now: Now) -> &mut Output<T> {
+        self.unix_ms = now.unix_ms;
         self.protocol.finish(now, &mut self.fx);
         self.carry_out();
         self.deliver(now);
@@ -369,6 +412,10 @@ impl<T> Node<T> {
                     self.output.log_first = true;
                     self.readable = true;
                 }
+                Event::Ship { to, known } => self.ship(to, known),
+                Event::Settled(clock) => {
+                    self.store.forget(&clock, self.unix_ms);
+                }
             }
         }
     }
@@ -378,13 +425,25 @@ impl<T> Node<T> {
         while self.store.unwritten_bytes() < DELIVER_AT_ONCE
             && let Some(message) = self.protocol.deliver(now)
         {
-            let outcome = self.store.execute(message.ts, message.at, &message.op);
-            if let Some(own) = self.protocol.own(&message) {
-                self.answer(own, outcome);
+            self.execute(message);
+        }
+    }
+
+    fn execute(&mut self, message: Message) {
+        let outcome = match self.mode.writes {
+            Writes::Ordered => self.store.execute(message.ts, message.at, &message.op),
+            Writes::Merged => {
+                let protocol = &self.protocol;
+                let wins = |new, old| protocol.wins(new, old);
+                self.store.merge(message.ts, &message.op, wins);
+                Outcome::Stored
             }
-            if self.show_deliveries {
-                self.output.delivered.push((message.op, outcome));
-            }
+        };
+        if let Some(own) = self.protocol.own(&message) {
+            self.answer(own, outcome);
+        }
+        if self.show_deliveries {
+            self.output.delivered.push((message.op, outcome));
         }
     }
 
@@ -398,7 +457,7 @@ impl<T> Node<T> {
             if let Some((front, ticket)) = self.waiting.pop_front()
                 && front == ts
             {
-                self.output.replies.push(Reply { ticket, outcome, after });
+                self.output.replies.push(Reply { ticket, outcome, after, version: ts });
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What a machine wants done: frames to send, writes to remember, and a few rarer events.
 
-use crate::base::{Ballot, LogEntry, ReplicaId, Timestamp};
+use crate::base::{Ballot, LogEntry, ReplicaId, Timestamp, VectorClock};
 use crate::wire::peer::{self, Frame, Message};
 
 /// Something other than a frame or a delivery.
@@ -12,6 +12,15 @@ pub enum Event {
     /// The replica takes writes from here on, in this incarnation, which must be on disk before any
     /// frame of this batch leaves.
     Live(u64),
+    /// A peer lacks the entries of writes that its clock does not know of; it is to be sent them.
+    Ship {
+        /// The peer.
+        to: ReplicaId,
+        /// Its clock.
+        known: VectorClock,
+    },
+    /// Entries that have ended, of writes that this clock knows of, can be forgotten.
+    Settled(VectorClock),
 }
 
 /// Something for the replica's own file, to be written in this order.
@@ -79,14 +88,21 @@ impl Effects {
 
     /// Sends a frame to one peer once what it promises is kept.
     pub fn promise(&mut self, to: ReplicaId, needs: Needs, frame: &Frame) {
-        match self.promises.last_mut() {
-            Some(last) if last.to == to && last.needs == needs => frame.encode(&mut last.frames),
-            _ => {
-                let mut frames = Vec::new();
-                frame.encode(&mut frames);
-                self.promises.push(Promise { to, needs, frames });
-            }
+        frame.encode(self.promised(to, needs));
+    }
+
+    /// The same with a frame that is encoded already.
+    pub fn promise_bytes(&mut self, to: ReplicaId, needs: Needs, frame: &[u8]) {
+        self.promised(to, needs).extend_from_slice(frame);
+    }
+
+    fn promised(&mut self, to: ReplicaId, needs: Needs) -> &mut Vec<u8> {
+        let same = |last: &Promise| last.to == to && last.needs == needs;
+        if !self.promises.last().is_some_and(same) {
+            self.promises.push(Promise { to, needs, frames: Vec::new() });
         }
+        let last = self.promises.last_mut().expect("one was pushed if there was none");
+        &mut last.frames
     }
 
     /// Sends a message to one peer.

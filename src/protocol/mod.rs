@@ -8,6 +8,7 @@
 
 pub mod adjacent;
 mod effects;
+pub mod gossip;
 #[cfg(feature = "raft")]
 pub mod raft;
 pub mod total_order;
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::base::{KeptLog, Now, Op, ReplicaId, Timestamp};
+use crate::base::{KeptLog, Now, Op, ReplicaId, Timestamp, VectorClock};
 use crate::wire::peer::{Frame, Message};
 
 pub use effects::{Effects, Event, Needs, Note, Promise};
@@ -80,6 +81,8 @@ pub struct Recovered {
     pub position: u64,
     /// The last of them.
     pub delivered: Timestamp,
+    /// The last of each replica's.
+    pub clock: VectorClock,
     /// Its incarnation.
     pub incarnation: u64,
     /// Its own writes that were accepted but not delivered, in order.
@@ -170,6 +173,15 @@ pub enum Violation {
     /// A place in the log that no log reaches, or that does not fit what is known.
     #[error("sent a message of the log that cannot be: {0}")]
     Log(&'static str),
+    /// A replica lacks what it had acknowledged, or what it had written.
+    #[error(
+        "shows that replica {0} has lost a part of its disk, which it had told others of; start that one with an \
+         empty folder, and it gets everything back"
+    )]
+    Forgot(ReplicaId),
+    /// A write that has come over more links than there can be on its way.
+    #[error("sent a write that came over {0} links before; it goes round in circles")]
+    Loop(u8),
     /// A frame that does not belong there.
     #[error("sent a {0} where none belongs")]
     Unexpected(&'static str),
@@ -247,6 +259,22 @@ pub trait Protocol: Send {
     /// has room for; while any are left, [`Protocol::deadline`] is in the past.
     fn deliver(&mut self, now: Now) -> Option<Message>;
 
+    /// Where replicas have no one order: whether the first of two writes of the same key holds against the second.
+    fn wins(&self, new: Timestamp, old: Timestamp) -> bool {
+        new > old
+    }
+
+    /// A client has seen this Lamport time at another replica; its next write is to be later.
+    fn observe(&mut self, _time: u64) {}
+
+    /// Whether this peer was asked for state and has not sent all of it.
+    fn asks(&self, _peer: ReplicaId) -> bool {
+        false
+    }
+
+    /// State that was asked for has come from this peer and is executed: all that this clock knows of.
+    fn merged(&mut self, _from: ReplicaId, _known: &VectorClock) {}
+
     /// What [`Protocol::submit`] gave for this delivered message, if it is a write of this life of the replica.
     fn own(&self, message: &Message) -> Option<Timestamp>;
 
@@ -306,8 +334,20 @@ pub enum ReplyAt {
 pub enum Reads {
     /// The local copy as it is.
     Local,
+    /// The local copy, where it has all that the client's session has written and read, at whatever replica.
+    Seen,
     /// The local copy, once it is known to hold all that was agreed upon when the read came.
     Current,
+}
+
+/// How replicas come to hold the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writes {
+    /// All execute the same operations in the same order.
+    Ordered,
+    /// Each executes what an operation amounted to where it was asked, in an order of its own; of each key the
+    /// latest version holds.
+    Merged,
 }
 
 /// A consistency mode of the replicas lab.
@@ -323,6 +363,15 @@ pub struct Mode {
     pub reply_at: ReplyAt,
     /// What reads see.
     pub reads: Reads,
+    /// How replicas come to hold the same.
+    pub writes: Writes,
+}
+
+impl Mode {
+    /// Whether entries keep the timestamp of the write that they come from.
+    pub fn has_versions(&self) -> bool {
+        self.writes == Writes::Merged
+    }
 }
 
 impl std::fmt::Debug for Mode {
@@ -339,20 +388,23 @@ pub const MODES: &[Mode] = &[
         build: Some(total_order::build),
         reply_at: ReplyAt::Submission,
         reads: Reads::Local,
+        writes: Writes::Ordered,
     },
     Mode {
         name: "session",
-        promise: "read-your-writes and monotonic reads within a connection",
-        build: None,
+        promise: "a client that moves between replicas reads its own writes, and never older values",
+        build: Some(gossip::build_session),
         reply_at: ReplyAt::Submission,
-        reads: Reads::Local,
+        reads: Reads::Seen,
+        writes: Writes::Merged,
     },
     Mode {
         name: "causal",
         promise: "what depends on a write is never seen before it",
-        build: None,
+        build: Some(gossip::build_causal),
         reply_at: ReplyAt::Submission,
         reads: Reads::Local,
+        writes: Writes::Merged,
     },
     Mode {
         name: "sequential",
@@ -360,6 +412,7 @@ pub const MODES: &[Mode] = &[
         build: Some(total_order::build),
         reply_at: ReplyAt::Delivery,
         reads: Reads::Local,
+        writes: Writes::Ordered,
     },
     Mode {
         name: "linearizable",
@@ -367,6 +420,7 @@ pub const MODES: &[Mode] = &[
         build: RAFT,
         reply_at: ReplyAt::Delivery,
         reads: Reads::Current,
+        writes: Writes::Ordered,
     },
 ];
 

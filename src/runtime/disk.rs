@@ -67,7 +67,8 @@ pub(super) struct Disk {
 
 /// Opens the store in a folder, which is created if need be.
 pub(super) fn open(folder: &Path, settings: &Settings) -> Result<Opened, StorageError> {
-    let opened = storage::open(RealDisk::open(folder)?, settings.hash_seed)?;
+    let versions = settings.mode.has_versions();
+    let opened = storage::open_as(RealDisk::open(folder)?, settings.hash_seed, versions)?;
     if let Some(torn) = &opened.report.torn {
         let (bytes, line, damage) = (torn.bytes, torn.line, &torn.damage);
         warn!(
@@ -315,7 +316,8 @@ impl Replica {
             {
                 return self.fail(&why);
             }
-            if self.settings.mode.reads == Reads::Current {
+            let mode = self.settings.mode;
+            if mode.reads == Reads::Current || mode.has_versions() {
                 self.tell_kept(Source::Own, 0);
                 self.empty_inbox();
             }

@@ -3,14 +3,15 @@
 //! An operation ends `Fail` only where it has definitely not happened: a refusal, or a port that is closed. A
 //! connection that breaks, or an answer that does not come in time, ends it `Unknown`. What is asked of
 //! another replica than the client's first belongs to another process of the history, because the modes
-//! here promise something to a client of one replica.
+//! here promise something to a client of one replica; but for sessions, which carry what they have seen along.
 
 use super::plan::{MS, Step};
 use super::random::{Concern, Stream};
 use super::record::Asks;
 use super::world::{Event, Phase, World};
-use crate::base::{Op, StoreRule, Value};
+use crate::base::{Op, StoreRule, Timestamp, Value, VectorClock};
 use crate::history::{KeyId, OpId, Outcome, ValueId};
+use crate::protocol::Reads;
 
 /// How long a client waits before it asks again elsewhere.
 const RETRY_AFTER: u64 = 5 * MS;
@@ -46,6 +47,8 @@ pub(super) struct Request {
     pub operation: OpId,
     pub key_id: KeyId,
     pub value_id: ValueId,
+    /// The write that it is, or whose value it read, where replicas have no one order.
+    pub version: Option<Timestamp>,
     /// How it ended, for the client.
     pub outcome: Option<Outcome>,
     /// Which request wrote what it read, where it is a read that ended well.
@@ -90,6 +93,8 @@ pub(super) struct Client {
     timer: bool,
     /// It goes on asking until it is answered.
     pub insists: bool,
+    /// What it has written and read, where sessions carry that from replica to replica.
+    seen: VectorClock,
 }
 
 impl Client {
@@ -105,6 +110,7 @@ impl Client {
             stream: Stream::new(seed, Concern::Client(u64::from(number))),
             timer: false,
             insists: false,
+            seen: VectorClock::new(),
         }
     }
 
@@ -144,7 +150,8 @@ impl World<'_> {
             // A value that was refused is not written again: values are unique.
             format!("{value}{}", "'".repeat(usize::from(this.attempt))).into_boxed_str()
         });
-        let name = if replica == home || this.insists {
+        let moves = self.mode.reads == Reads::Seen;
+        let name = if replica == home || this.insists || moves {
             std::borrow::Cow::Borrowed(&this.name)
         } else {
             std::borrow::Cow::Owned(format!("{}@{replica}", this.name))
@@ -171,12 +178,22 @@ impl World<'_> {
             operation,
             key_id,
             value_id,
+            version: None,
             outcome: None,
             read: None,
         });
         self.schedule(now + delay, Event::Ask { request });
         if arms {
             self.schedule(now.saturating_add(self.plan.client_timeout), Event::Timeout { client });
+        }
+    }
+
+    /// What the client of a request has seen, where sessions carry that.
+    pub fn seen_by(&self, request: u32) -> VectorClock {
+        let client = self.requests[request as usize].client;
+        match self.mode.reads {
+            Reads::Seen => self.clients[client as usize].seen.clone(),
+            _ => VectorClock::new(),
         }
     }
 
@@ -220,6 +237,10 @@ impl World<'_> {
         let asked = &mut self.requests[request as usize];
         (asked.outcome, asked.read) = (Some(outcome), read);
         asked.ended_at = self.now;
+        let remembers = asked.write.is_some() || self.duties.sessions_remember_reads;
+        if outcome == Outcome::Ok && remembers {
+            asked.version.into_iter().for_each(|ts| self.clients[client as usize].seen.observe(ts));
+        }
         let operation = asked.operation;
         let value = read.map(|source| {
             source.map_or(ValueId::NIL, |write| self.requests[write as usize].value_id)

@@ -51,7 +51,8 @@ impl Plan {
             Some(storm) => storm.links(config.replicas),
             None => links(&mut shape, config.replicas),
         };
-        let clients = scripts(seed, config, storm.as_ref().map_or(pace, |_| storm::PACE));
+        let pace = storm.as_ref().map_or(pace, |_| storm::PACE);
+        let clients = scripts(seed, config, pace, mode.reads == Reads::Seen);
         let steps = clients.iter().flat_map(|client| &client.steps);
         let last = steps.map(|step| step.at).max().unwrap_or(BEGIN);
         let plan = Plan {
@@ -89,7 +90,8 @@ fn links(shape: &mut Stream, replicas: u16) -> Vec<Delay> {
     (0..u32::from(replicas).pow(2)).map(link).collect()
 }
 
-fn scripts(seed: u64, config: &Config, pace: u64) -> Vec<Script> {
+/// What clients do. Those of sessions move between replicas, which is what sessions are about.
+fn scripts(seed: u64, config: &Config, pace: u64, sessions: bool) -> Vec<Script> {
     let clients = config.clients.max(1);
     let mut value = 0;
     let script = |client: usize| {
@@ -100,7 +102,7 @@ fn scripts(seed: u64, config: &Config, pace: u64) -> Vec<Script> {
         let mut at = BEGIN;
         let step = |_| {
             at += stream.time(Shape::Exponential, pace);
-            let elsewhere = moves && stream.one_in(4);
+            let elsewhere = (moves || sessions) && stream.one_in(if sessions { 2 } else { 4 });
             let replica = stream.below(u64::from(config.replicas.max(1)));
             let write = stream.below(10) < writes;
             Step {

@@ -6,7 +6,7 @@
 //! world      the time and the queue of what is to come   network    links as TCP gives them
 //! replica    the production node and log, driven         serve      how it serves its clients
 //! client     who asks, and how it ended
-//! nemesis    has the planned faults happen               judge      the invariants
+//! nemesis    has the planned faults happen               judge      the invariants; merged where there is no one order
 //! record     history and trace                           verdict    what is said about a run
 //! mutants    protocols that are wrong on purpose         random     seeded streams
 //! sweep      many seeds on all cores                     shrink     a failing plan made small
@@ -27,6 +27,7 @@ pub mod explore;
 mod generate;
 mod judge;
 mod link;
+mod merged;
 pub mod mutants;
 mod nemesis;
 mod network;

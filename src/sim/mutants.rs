@@ -25,6 +25,8 @@ pub(super) struct Duties {
     pub brings_back_pending: bool,
     /// Where it promises that, a read waits until the store is known to be current.
     pub reads_are_current: bool,
+    /// A session remembers what it has read, besides what it has written.
+    pub sessions_remember_reads: bool,
     /// What a replica promises leaves it when its disk keeps it.
     pub promises_wait: bool,
 }
@@ -38,6 +40,7 @@ impl Duties {
         waits_until_readable: true,
         brings_back_pending: true,
         reads_are_current: true,
+        sessions_remember_reads: true,
         promises_wait: true,
     };
 }
@@ -184,6 +187,17 @@ pub const MUTANTS: &[Mutant] = &[
     rule::<StaleSnapshot>("stale-snapshot", "is content with the state of a peer that lags", BOTH),
     rule::<LiveTooSoon>("live-too-soon", "takes part before it has heard from all peers", BOTH),
     rule::<SendsOnce>("sends-once", "does not send again what a broken link has lost", BOTH),
+    gossip::IGNORES_DEPENDENCY,
+    gossip::OVERWRITES_CLOCK,
+    gossip::LATEST_ARRIVAL,
+    duty(
+        "forgets-read",
+        "carries only what it has written from replica to replica",
+        &["session"],
+        Duties { sessions_remember_reads: false, ..Duties::ALL },
+    ),
+    gossip::DROPS_EARLY,
+    gossip::ROUTES_IN_CIRCLES,
     #[cfg(feature = "raft")]
     duty(
         "stale-read",
@@ -212,6 +226,77 @@ pub const MUTANTS: &[Mutant] = &[
 
 #[cfg(feature = "raft")]
 const LINEARIZABLE: &[&str] = &["linearizable"];
+
+/// Those that break a rule of gossip's.
+mod gossip {
+    use super::{Duties, Mutant};
+    use crate::base::{Timestamp, VectorClock};
+    use crate::protocol::gossip::{Rules, build_with};
+
+    const MERGED: &[&str] = &["session", "causal"];
+    const CAUSAL: &[&str] = &["causal"];
+
+    const fn rule<R: Rules>(
+        name: &'static str,
+        breaks: &'static str,
+        modes: &'static [&'static str],
+    ) -> Mutant {
+        Mutant { name, breaks, modes, build: Some(build_with::<R>), duties: Duties::ALL }
+    }
+
+    macro_rules! gossip_rules {
+        ($($mutant:ident $name:ident ($called:literal, $breaks:literal, $modes:ident) { $($body:tt)* })*) => {$(
+            pub(super) const $mutant: Mutant = rule::<$name>($called, $breaks, $modes);
+            #[derive(Clone, Copy, Debug)]
+            struct $name;
+            impl Rules for $name {
+                const CAUSAL: bool = true;
+                $($body)*
+            }
+        )*};
+    }
+
+    gossip_rules! {
+        IGNORES_DEPENDENCY IgnoresDependency (
+            "ignores-dependency", "executes a write before what it depends on", CAUSAL
+        ) {
+            fn is_ready(_needs: &VectorClock, _have: &VectorClock) -> bool {
+                true
+            }
+        }
+        OVERWRITES_CLOCK OverwritesClock (
+            "overwrites-clock", "takes another's clock for its own instead of merging it", CAUSAL
+        ) {
+            fn merge(have: &mut VectorClock, known: &VectorClock) {
+                *have = known.clone();
+            }
+        }
+        LATEST_ARRIVAL LatestArrival (
+            "latest-arrival", "settles writes of the same time as they came in", MERGED
+        ) {
+            fn wins(new: Timestamp, old: Timestamp) -> bool {
+                new.time >= old.time
+            }
+        }
+        DROPS_EARLY DropsEarly (
+            "drops-early", "drops a write from its log at the first acknowledgement", MERGED
+        ) {
+            fn acknowledged(all: &mut VectorClock, one: &VectorClock) {
+                all.merge(one);
+            }
+        }
+        ROUTES_IN_CIRCLES RoutesInCircles (
+            "routes-in-circles", "sends on what it has sent on before, to every neighbour", MERGED
+        ) {
+            fn goes_on(_is_new: bool) -> bool {
+                true
+            }
+            fn strays() -> bool {
+                true
+            }
+        }
+    }
+}
 
 /// Those that break a rule of Raft's. A vote that is not kept, and an entry of an earlier term that is agreed upon by
 /// counting, need coincidences that only election storms ([`crate::sim::storm`]) have often enough.

@@ -21,6 +21,7 @@ use crate::history::{
     Told, ValueId,
 };
 use crate::node::LogWrite;
+use crate::wire::gossip::{GossipFrame, Row};
 use crate::wire::peer::Frame;
 use crate::wire::raft::RaftFrame;
 
@@ -326,7 +327,26 @@ fn label(frame: &Frame) -> String {
         Frame::Fetch(fetch) => format!("fetch behind {}", fetch.after),
         Frame::Chunk(chunk) => format!("chunk of {} bytes", chunk.lines.len()),
         Frame::Raft(raft) => raft_label(raft),
+        Frame::Gossip(gossip) => gossip_label(gossip),
         Frame::Heartbeat => "heartbeat".to_owned(),
+    }
+}
+
+fn gossip_label(frame: &GossipFrame) -> String {
+    match frame {
+        GossipFrame::Meet { row, .. } => format!("meet with {}", row.have),
+        GossipFrame::Write(spread) => format!("write {}", spread.message.ts),
+        GossipFrame::Lacks { have, .. } => format!("asks beyond {have}"),
+        GossipFrame::Resent => "all sent again".to_owned(),
+        GossipFrame::State(piece) => match &piece.end {
+            Some(end) => format!("{} entries up to {end}", piece.entries.len()),
+            None => format!("{} entries", piece.entries.len()),
+        },
+        GossipFrame::More => "asks for more".to_owned(),
+        GossipFrame::Rows { rows, .. } => {
+            let row = |row: &Row| format!("{} has {}", row.of, row.have);
+            rows.iter().map(row).collect::<Vec<_>>().join("; ")
+        }
     }
 }
 

@@ -11,9 +11,9 @@ use super::link::Payload;
 use super::plan::{MS, Sync};
 use super::verdict::Kind;
 use super::world::{Event, World};
-use crate::base::{Now, ReplicaId};
+use crate::base::{Now, ReplicaId, VectorClock};
 use crate::node::{LogWrite, Node, NodeLog};
-use crate::protocol::{Backlog, Reads, Recovered, ReplyAt, Setup, Tail};
+use crate::protocol::{Backlog, Recovered, ReplyAt, Setup, Tail};
 use crate::storage::mem_disk::SyncUnderWay;
 use crate::storage::record::{self, Body};
 use crate::storage::{self, Finish, MemDisk, StorageError};
@@ -103,6 +103,13 @@ impl Replica {
         (status.live && status.pending == 0).then(|| node.store().position())
     }
 
+    /// What it has, if it is live and nothing is under way.
+    pub fn settled_clock(&self) -> Option<VectorClock> {
+        let node = &self.running.as_ref()?.node;
+        let status = node.status();
+        (status.live && status.pending == 0).then(|| node.clock())
+    }
+
     /// Where it stands, in words.
     pub fn standing(&self) -> String {
         let Some(running) = &self.running else { return "is down".to_owned() };
@@ -135,7 +142,7 @@ impl World<'_> {
             return;
         }
         let disk = self.replicas[at].disk.clone();
-        let opened = match storage::open(disk, 7) {
+        let opened = match storage::open_as(disk, 7, self.mode.has_versions()) {
             Ok(opened) => opened,
             Err(error) => {
                 return self
@@ -175,7 +182,11 @@ impl World<'_> {
             timer: u64::MAX,
         }));
         self.recorder.started(self.now, id, position);
-        self.restored(id, position);
+        if self.mode.has_versions() {
+            self.restored_merged(id, position);
+        } else {
+            self.restored(id, position);
+        }
         for peer in self.peers(id) {
             self.dial_at(id.max(peer), id.min(peer), self.now);
         }
@@ -318,6 +329,9 @@ impl World<'_> {
             }
         }
         for reply in replies {
+            if self.mode.has_versions() {
+                self.requests[reply.ticket as usize].version = Some(reply.version);
+            }
             if waits && reply.after > running.synced {
                 running.deferred.push((reply.after, 0, reply.ticket, Answer::Done));
                 running.dirty = true;
@@ -424,7 +438,7 @@ impl World<'_> {
         match result {
             Ok(()) => {
                 self.recorder.synced(self.now, id);
-                if self.mode.reads == Reads::Current {
+                if self.node(id).is_some_and(Node::holds_promises) {
                     self.drive(id, |_, _| ());
                 }
             }
@@ -450,6 +464,7 @@ impl World<'_> {
         for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match record::parse_line(line) {
                 Ok(record) if !record.is_ordered() => {}
+                Ok(record) if self.mode.has_versions() => self.merged(id, &record),
                 Ok(record) if record.body == Body::Nothing => {
                     self.delivered_nothing(id, record.position);
                 }

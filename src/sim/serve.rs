@@ -53,8 +53,12 @@ impl World<'_> {
 
     fn submit(&mut self, id: u16, request: u32) {
         let op = self.requests[request as usize].op();
+        let seen = self.seen_by(request).latest();
         let mut refused = false;
-        self.drive(id, |node, now| refused = node.submit(now, op, false, request).is_err());
+        self.drive(id, |node, now| {
+            node.observe(seen);
+            refused = node.submit(now, op, false, request).is_err();
+        });
         if refused {
             self.answer(request, Answer::Refused);
         }
@@ -62,15 +66,21 @@ impl World<'_> {
 
     pub fn read(&mut self, id: u16, request: u32) {
         let (unix_ms, key) = (self.clocks(id).unix_ms, self.requests[request as usize].key);
+        let seen = self.seen_by(request);
         let Some(running) = self.replicas[usize::from(id)].running.as_mut() else { return };
+        if self.mode.reads == Reads::Seen && !running.node.clock().covers(&seen) {
+            // It says that it is behind.
+            return self.answer(request, Answer::Refused);
+        }
         let table = running.node.store().table();
         let found = table.get(key_name(key).as_bytes(), unix_ms);
         let shown = found.map_or(table.last_removal(), |found| found.position);
         let source = found.map(|found| self.judge.writer(found.data));
+        self.requests[request as usize].version = found.map(|found| found.version);
         let waits =
             self.plan.sync == Sync::Always && self.duties.reads_wait && shown > running.durable;
         // What a majority has agreed upon is on their disks.
-        let waits = waits && self.mode.reads == Reads::Local;
+        let waits = waits && self.mode.reads != Reads::Current;
         let Some(source) = source.map_or(Some(None), |known| known.map(Some)) else {
             return self.violate(Kind::ThinAir, || {
                 format!("replica {id} shows a value of {} that nobody wrote", key_name(key))
@@ -80,7 +90,11 @@ impl World<'_> {
         if waits {
             running.deferred.push((0, shown, request, answer));
         }
-        self.judge_read(id, key, source);
+        if self.mode.has_versions() {
+            self.judge_merged_read(id, key, source);
+        } else {
+            self.judge_read(id, key, source);
+        }
         if !waits {
             self.answer(request, answer);
         }

@@ -6,6 +6,7 @@
 use super::client::{Answer, Client, Request};
 use super::judge::Judge;
 use super::link::{Link, Payload};
+use super::merged::Merged;
 use super::mutants::Duties;
 use super::plan::{MS, Plan, Resolved};
 use super::queue::Queue;
@@ -13,7 +14,7 @@ use super::random::{Concern, Stream};
 use super::record::Recorder;
 use super::replica::Replica;
 use super::verdict::{Broken, Kind};
-use crate::protocol::{Mode, Protocol, Reads, ReplyAt, Setup};
+use crate::protocol::{Mode, Protocol, Reads, ReplyAt, Setup, Writes};
 
 /// A run that goes on for longer does not come to rest.
 pub(super) const MAX_EVENTS: u64 = 50_000_000;
@@ -89,6 +90,8 @@ pub(super) struct World<'a> {
     pub repairing: Option<(u16, u64)>,
     pub recorder: Recorder,
     pub judge: Judge,
+    /// The same where replicas have no one order.
+    pub merged: Merged,
     pub broken: Option<Broken>,
 }
 
@@ -121,6 +124,7 @@ impl<'a> World<'a> {
             repairing: None,
             recorder,
             judge: Judge::new(n, plan.keys()),
+            merged: Merged::new(n, plan.keys()),
             broken: None,
         };
         if !duties.answers_at_delivery {
@@ -234,7 +238,11 @@ impl<'a> World<'a> {
             }
             Phase::Reading if self.busy_clients == 0 => {
                 self.phase = Phase::Over;
-                self.look_at_the_end();
+                if self.mode.has_versions() {
+                    self.look_at_the_merged_end();
+                } else {
+                    self.look_at_the_end();
+                }
             }
             _ => {}
         }
@@ -242,6 +250,11 @@ impl<'a> World<'a> {
 
     /// Whether all that was written is delivered everywhere.
     fn has_converged(&self) -> bool {
+        if self.mode.has_versions() {
+            let mut clocks = self.replicas.iter().map(Replica::settled_clock);
+            let first = clocks.next().flatten();
+            return first.is_some() && clocks.all(|clock| clock == first);
+        }
         let mut positions = self.replicas.iter().map(Replica::settled_position);
         let first = positions.next().flatten();
         first.is_some() && positions.all(|position| position == first)
@@ -273,12 +286,13 @@ fn early(mode: &'static Mode) -> &'static Mode {
         build: None,
         reply_at: ReplyAt::Submission,
         reads: Reads::Local,
+        writes: Writes::Ordered,
     };
     static SEQUENTIAL: Mode = EARLY;
     static LINEARIZABLE: Mode = Mode { reads: Reads::Current, ..EARLY };
     match (mode.reply_at, mode.reads) {
         (ReplyAt::Submission, _) => mode,
-        (_, Reads::Local) => &SEQUENTIAL,
+        (_, Reads::Local | Reads::Seen) => &SEQUENTIAL,
         (_, Reads::Current) => &LINEARIZABLE,
     }
 }

@@ -2,15 +2,19 @@
 //!
 //! ```text
 //! tag u8 | key length u32 | record length u32 | unique u64
-//!        | [position u64] | [flags u32] | [expires u64] | key | value
+//!        | [position u64] | [flags u32] | [expires u64] | [time u64, replica u16] | key | value
 //! ```
 //! The bracketed fields are there only where the tag says so. A plain entry of a 16-byte key and a
 //! 32-byte value is 65 bytes, which an allocator with 16-byte steps serves with 80.
+
+use crate::base::op::ALWAYS_ENDED;
+use crate::base::{ReplicaId, Timestamp};
 
 /// The entry has been rewritten (touched) since its value was stored.
 const HAS_POSITION: u8 = 1;
 const HAS_FLAGS: u8 = 2;
 const HAS_EXPIRES: u8 = 4;
+const HAS_VERSION: u8 = 8;
 
 /// The tag, the two lengths and the unique.
 const FIXED: usize = 17;
@@ -32,6 +36,8 @@ pub(super) struct Parts<'a> {
     pub position: u64,
     /// How many bytes that record takes in the file.
     pub record_length: u32,
+    /// The write that it comes from, where replicas settle conflicts by that; else zero.
+    pub version: Timestamp,
 }
 
 /// An entry, packed.
@@ -83,8 +89,15 @@ impl Entry {
             expires = self.u64_at(at);
             at += 8;
         }
+        let mut version = Timestamp::ZERO;
+        if tag & HAS_VERSION != 0 {
+            let replica = u16::from_le_bytes([self.0[at + 8], self.0[at + 9]]);
+            version = Timestamp::new(self.u64_at(at), ReplicaId(replica));
+            at += 10;
+        }
         let (key, data) = self.0[at..].split_at(self.u32_at(1) as usize);
-        Parts { key, data, flags, expires, unique, position, record_length: self.u32_at(5) }
+        let record_length = self.u32_at(5);
+        Parts { key, data, flags, expires, unique, position, record_length, version }
     }
 
     fn u32_at(&self, at: usize) -> u32 {
@@ -103,13 +116,14 @@ impl Entry {
 impl Parts<'_> {
     /// Whether the entry has ended at `now`.
     pub fn expired(&self, now: u64) -> bool {
-        self.expires != 0 && self.expires <= now
+        self.expires != 0 && self.expires <= now.max(ALWAYS_ENDED)
     }
 
     fn tag(&self) -> u8 {
         u8::from(self.position != self.unique) * HAS_POSITION
             + u8::from(self.flags != 0) * HAS_FLAGS
             + u8::from(self.expires != 0) * HAS_EXPIRES
+            + u8::from(self.version != Timestamp::ZERO) * HAS_VERSION
     }
 }
 
@@ -118,6 +132,7 @@ fn header_length(tag: u8) -> usize {
         + usize::from(tag & HAS_POSITION != 0) * 8
         + usize::from(tag & HAS_FLAGS != 0) * 4
         + usize::from(tag & HAS_EXPIRES != 0) * 8
+        + usize::from(tag & HAS_VERSION != 0) * 10
 }
 
 fn packed_length(parts: &Parts<'_>) -> usize {
@@ -140,6 +155,10 @@ fn pack(parts: &Parts<'_>, bytes: &mut Vec<u8>) {
     if tag & HAS_EXPIRES != 0 {
         bytes.extend_from_slice(&parts.expires.to_le_bytes());
     }
+    if tag & HAS_VERSION != 0 {
+        bytes.extend_from_slice(&parts.version.time.to_le_bytes());
+        bytes.extend_from_slice(&parts.version.replica.0.to_le_bytes());
+    }
     bytes.extend_from_slice(parts.key);
     bytes.extend_from_slice(parts.data);
 }
@@ -154,16 +173,19 @@ mod tests {
         for (flags, expires, position) in
             [(0, 0, 7), (5, 0, 7), (0, 99, 7), (0, 0, 8), (5, 99, 8), (6, 98, 9)]
         {
-            let wanted = parts(flags, expires, position);
-            assert_eq!(Entry::new(&wanted).parts(), wanted);
-            entry.replace(&wanted);
-            assert_eq!(entry.parts(), wanted);
-            assert_eq!(entry.key(), b"key");
+            for version in [Timestamp::ZERO, Timestamp::new(1 << 40, ReplicaId(300))] {
+                let wanted = Parts { version, ..parts(flags, expires, position) };
+                assert_eq!(Entry::new(&wanted).parts(), wanted);
+                entry.replace(&wanted);
+                assert_eq!(entry.parts(), wanted);
+                assert_eq!(entry.key(), b"key");
+            }
         }
     }
 
     fn parts(flags: u32, expires: u64, position: u64) -> Parts<'static> {
         let (key, data) = (b"key".as_slice(), b"value".as_slice());
-        Parts { key, data, flags, expires, unique: 7, position, record_length: 41 }
+        let version = Timestamp::ZERO;
+        Parts { key, data, flags, expires, unique: 7, position, record_length: 41, version }
     }
 }

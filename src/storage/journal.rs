@@ -32,12 +32,14 @@ pub(super) struct Progress {
     pub last: Timestamp,
     /// The time of the last delivered operation of each replica.
     pub delivered: BTreeMap<ReplicaId, u64>,
+    /// Whether entries keep the timestamp of the write that they come from.
+    pub versions: bool,
 }
 
 impl Progress {
     pub fn new(hash_seed: u64) -> Self {
         let (last, delivered) = (Timestamp::ZERO, BTreeMap::new());
-        Self { table: Table::new(hash_seed), position: 0, last, delivered }
+        Self { table: Table::new(hash_seed), position: 0, last, delivered, versions: false }
     }
 
     /// Notes that the operation of this timestamp is the one at `position`.
@@ -64,6 +66,7 @@ impl Progress {
                 unique: unique.unwrap_or(position),
                 position,
                 record_length: u32::try_from(line_length).unwrap_or(u32::MAX),
+                version: if self.versions { record.timestamp } else { Timestamp::ZERO },
             }),
             Body::Delete { key } => {
                 self.table.remove(key, position);
@@ -97,9 +100,9 @@ pub struct Absorbed {
 /// The state of one replica, and its lines that are not written yet.
 #[derive(Debug)]
 pub struct Store {
-    progress: Progress,
+    pub(super) progress: Progress,
     incarnation: u64,
-    unwritten: Vec<u8>,
+    pub(super) unwritten: Vec<u8>,
     appended: u64,
     file_bytes: u64,
     /// Bytes that the last compaction kept although they are no entries (pending messages).
@@ -201,7 +204,7 @@ impl Store {
         self.count_from(before);
     }
 
-    fn count_from(&mut self, before: usize) {
+    pub(super) fn count_from(&mut self, before: usize) {
         let more = (self.unwritten.len() - before) as u64;
         self.appended += more;
         self.file_bytes += more;
@@ -358,19 +361,17 @@ impl Store {
 }
 
 /// The records of one operation, being appended.
-struct Group<'a> {
-    out: &'a mut Vec<u8>,
-    position: u64,
-    timestamp: Timestamp,
-    last: Option<Mark>,
+pub(super) struct Group<'a> {
+    pub out: &'a mut Vec<u8>,
+    pub position: u64,
+    /// Of the next record; where the replicas have one order, all records of an operation have the same.
+    pub timestamp: Timestamp,
+    pub last: Option<Mark>,
 }
 
 impl Group<'_> {
     /// Appends the record of a change; how many bytes it takes.
-    fn add(&mut self, change: Change<'_>) -> usize {
-        if let Some(mark) = self.last {
-            record::mark_more(mark, self.out);
-        }
+    pub fn add(&mut self, change: Change<'_>) -> usize {
         let body = match change {
             Change::Set { key, data, flags, expires, unique } => Body::Set {
                 key: key.into(),
@@ -385,14 +386,18 @@ impl Group<'_> {
         self.append(body)
     }
 
-    fn append(&mut self, body: Body<'_>) -> usize {
+    /// Appends a record; how many bytes it takes.
+    pub fn append(&mut self, body: Body<'_>) -> usize {
+        if let Some(mark) = self.last {
+            record::mark_more(mark, self.out);
+        }
         let before = self.out.len();
         let record = Record::new(body, self.position, self.timestamp);
         self.last = Some(record::encode_marked(&record, self.out));
         self.out.len() - before
     }
 
-    fn finish(mut self) {
+    pub fn finish(mut self) {
         if self.last.is_none() {
             self.append(Body::Nothing);
         }

@@ -11,6 +11,7 @@
 //! record     one line of storage.txt <-> one Record                    (pure)
 //! journal    Store: table + position + the lines not written yet       (pure; under the replica's lock)
 //! replay     lines -> table; start-up, torn tails, damage
+//! merge      the same table without one order: the latest version of each key wins
 //! install    a whole state from another replica, built beside the old
 //! log_file   the open file: appends, sparse index, chunks to ship      (behind its own lock)
 //! compact    drops the garbage beside running appends
@@ -37,6 +38,7 @@ pub mod install;
 pub mod journal;
 pub mod log_file;
 pub mod mem_disk;
+pub mod merge;
 pub mod record;
 pub mod replay;
 pub mod session;
@@ -50,5 +52,5 @@ pub use install::{Install, Installed};
 pub use journal::{Absorbed, Batch, Store};
 pub use log_file::{Chunk, Located, LogFile};
 pub use mem_disk::MemDisk;
-pub use replay::{Opened, Report, TornTail, open, replay_bytes};
+pub use replay::{Opened, Report, TornTail, open, open_as, replay_bytes};
 pub use table::{Change, Found, Table};

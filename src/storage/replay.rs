@@ -61,7 +61,20 @@ pub struct TornTail {
 
 /// Opens a store: replays the file, cuts off a torn tail, begins the file where there is none. The seed
 /// goes to [`super::Table::new`].
-pub fn open<D: Disk>(mut disk: D, hash_seed: u64) -> Result<Opened<D>, StorageError> {
+pub fn open<D: Disk>(disk: D, hash_seed: u64) -> Result<Opened<D>, StorageError> {
+    open_as(disk, hash_seed, false)
+}
+
+/// The same, for replicas without one order if `versions`: each entry keeps the timestamp of the write that it
+/// comes from ([`super::merge`]).
+///
+/// # Errors
+/// As [`open`].
+pub fn open_as<D: Disk>(
+    mut disk: D,
+    hash_seed: u64,
+    versions: bool,
+) -> Result<Opened<D>, StorageError> {
     let mut report = Report { bytes: disk.len(), ..Report::default() };
     if let Some(torn) = check_header(&disk)? {
         cut(&mut disk, 0)?;
@@ -71,6 +84,7 @@ pub fn open<D: Disk>(mut disk: D, hash_seed: u64) -> Result<Opened<D>, StorageEr
         begin_file(&mut disk)?;
     }
     let mut scan = Scan::new(hash_seed);
+    scan.replay.progress.versions = versions;
     let mut blocks = Blocks::new(disk.handle(), disk.path(), 0, disk.len());
     while let Some((offset, lines)) = blocks.next()? {
         scan.block(offset, lines).map_err(|error| error.in_file(disk.path()))?;
@@ -257,7 +271,9 @@ impl Replay {
         if !self.group.is_empty() {
             let lines = std::mem::take(&mut self.group);
             for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-                self.progress.apply(&record::parse_line(line)?, line.len() + 1);
+                let record = record::parse_line(line)?;
+                self.progress.apply(&record, line.len() + 1);
+                self.progress.note_delivered(record.timestamp);
             }
         }
         self.progress.apply(record, line.len() + 1);

@@ -33,7 +33,8 @@ use super::decide;
 use super::entry::{Entry, Parts};
 use super::glob;
 use super::session;
-use crate::base::{Arithmetic, End, Expiry, Op, Outcome, StoreRule, Value};
+use crate::base::op::ALWAYS_ENDED;
+use crate::base::{Arithmetic, End, Expiry, Op, Outcome, StoreRule, Timestamp, Value};
 
 /// How many moments of expiry one operation clears up beside its own work.
 const EXPIRIES_PER_OP: usize = 4;
@@ -51,6 +52,8 @@ pub struct Found<'a> {
     pub unique: u64,
     /// The position of the last operation that changed the entry in any way, expiry included.
     pub position: u64,
+    /// The write that it comes from, in a table that keeps versions; else zero.
+    pub version: Timestamp,
 }
 
 /// What an operation did to the table.
@@ -84,12 +87,12 @@ pub enum Change<'a> {
 /// The table of one replica.
 #[derive(Debug)]
 pub struct Table {
-    entries: HashTable<Entry>,
+    pub(super) entries: HashTable<Entry>,
     hasher: FixedState,
     /// How many entries end at `(expires, position, hash)`; more than one only if hashes collide.
-    expiring: BTreeMap<(u64, u64, u64), u32>,
+    pub(super) expiring: BTreeMap<(u64, u64, u64), u32>,
     flush_at: Option<u64>,
-    last_removal: u64,
+    pub(super) last_removal: u64,
     live_bytes: u64,
     /// The clients' sessions by their last use: the position of the record that holds the entry.
     sessions: BTreeMap<u64, Box<[u8]>>,
@@ -115,8 +118,8 @@ impl Table {
             return None;
         }
         let parts = self.find(key).filter(|parts| !parts.expired(now_unix_ms))?;
-        let Parts { data, flags, expires, unique, position, .. } = parts;
-        Some(Found { data, flags, expires, unique, position })
+        let Parts { data, flags, expires, unique, position, version, .. } = parts;
+        Some(Found { data, flags, expires, unique, position, version })
     }
 
     /// How many live entries there are.
@@ -124,7 +127,8 @@ impl Table {
         if self.flush_due(now_unix_ms) {
             return 0;
         }
-        let ended = self.expiring.range(..=(now_unix_ms, u64::MAX, u64::MAX));
+        let now = now_unix_ms.max(ALWAYS_ENDED);
+        let ended = self.expiring.range(..=(now, u64::MAX, u64::MAX));
         let ended = ended.map(|(_, &count)| count as usize).sum::<usize>();
         self.entries.len() - ended - self.sessions.len()
     }
@@ -278,12 +282,12 @@ impl Table {
         }
     }
 
-    fn find(&self, key: &[u8]) -> Option<Parts<'_>> {
+    pub(super) fn find(&self, key: &[u8]) -> Option<Parts<'_>> {
         let hash = self.hasher.hash_one(key);
         self.entries.find(hash, |entry| entry.key() == key).map(Entry::parts)
     }
 
-    fn flush_due(&self, now: u64) -> bool {
+    pub(super) fn flush_due(&self, now: u64) -> bool {
         self.flush_at.is_some_and(|at| at <= now)
     }
 
@@ -330,7 +334,7 @@ fn forget_expiry(expiring: &mut BTreeMap<(u64, u64, u64), u32>, parts: &Parts<'_
     }
 }
 
-fn ended(expires: Expiry, at: u64) -> bool {
+pub(super) fn ended(expires: Expiry, at: u64) -> bool {
     expires != 0 && expires <= at
 }
 
@@ -465,8 +469,9 @@ impl<F: FnMut(Change<'_>) -> usize> Execution<'_, F> {
     fn put(&mut self, key: &[u8], data: &[u8], flags: u32, expires: Expiry, unique: u64) {
         let length = (self.changes)(Change::Set { key, data, flags, expires, unique });
         let record_length = u32::try_from(length).unwrap_or(u32::MAX);
-        let position = self.position;
-        self.table.put(&Parts { key, data, flags, expires, unique, position, record_length });
+        let (position, version) = (self.position, Timestamp::ZERO);
+        let parts = Parts { key, data, flags, expires, unique, position, record_length, version };
+        self.table.put(&parts);
     }
 
     /// Deletes the entry, ended or not; whether a live one was there.
@@ -493,6 +498,6 @@ impl<F: FnMut(Change<'_>) -> usize> Execution<'_, F> {
 }
 
 /// What a rewrite of the value keeps.
-fn kept(parts: Parts<'_>) -> (&[u8], u32, Expiry) {
+pub(super) fn kept(parts: Parts<'_>) -> (&[u8], u32, Expiry) {
     (parts.data, parts.flags, parts.expires)
 }

@@ -5,7 +5,7 @@
 
 use thiserror::Error;
 
-use crate::base::{Arithmetic, End, Op, StoreRule, Value, limits};
+use crate::base::{Arithmetic, End, Op, ReplicaId, StoreRule, Value, limits};
 
 /// Why bytes are not what they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -37,12 +37,23 @@ pub enum CodecError {
         /// How many are announced.
         found: usize,
     },
+    /// A replica that no cluster has.
+    #[error("expected a replica below {max}, found {found}", max = limits::MAX_REPLICAS)]
+    Replica {
+        /// Its number.
+        found: u16,
+    },
     /// A key that is too long.
     #[error("expected a key of at most {max} bytes, found {found}", max = limits::LONGEST_KEY)]
     Key {
         /// Its length.
         found: usize,
     },
+}
+
+/// Refuses a replica that no cluster has, before anything is as large as its number.
+pub(super) fn check_replica(id: ReplicaId) -> Result<(), CodecError> {
+    if id.0 < limits::MAX_REPLICAS { Ok(()) } else { Err(CodecError::Replica { found: id.0 }) }
 }
 
 /// Reads fields off the front of a slice.
@@ -129,7 +140,7 @@ impl<'a> Reader<'a> {
         if self.0.is_empty() { Ok(()) } else { Err(CodecError::Trailing(self.0.len())) }
     }
 
-    fn key(&mut self) -> Result<Box<[u8]>, CodecError> {
+    pub(super) fn key(&mut self) -> Result<Box<[u8]>, CodecError> {
         let key = self.bytes()?;
         if key.len() > limits::LONGEST_KEY {
             return Err(CodecError::Key { found: key.len() });
@@ -147,7 +158,7 @@ impl<'a> Reader<'a> {
         Ok(keys)
     }
 
-    fn value(&mut self) -> Result<Value, CodecError> {
+    pub(super) fn value(&mut self) -> Result<Value, CodecError> {
         Ok(Value { flags: self.u32()?, expires: self.u64()?, data: self.bytes()?.into() })
     }
 }
@@ -166,7 +177,7 @@ fn put_keys(out: &mut Vec<u8>, keys: &[Box<[u8]>]) {
     }
 }
 
-fn put_value(out: &mut Vec<u8>, value: &Value) {
+pub(super) fn put_value(out: &mut Vec<u8>, value: &Value) {
     out.extend_from_slice(&value.flags.to_le_bytes());
     out.extend_from_slice(&value.expires.to_le_bytes());
     put_bytes(out, &value.data);

@@ -17,6 +17,7 @@
 //! two_phase   what a coordinator and its participants say to each other
 //! frame       what all binary frames share
 //! raft        what the replicas of a Raft group say, inside of peer frames
+//! gossip      what replicas say that converge without one order, inside of peer frames
 //! codec       operations as bytes, for peer frames
 //! ```
 //!
@@ -29,6 +30,7 @@ pub mod codec;
 pub mod command;
 pub mod decoder;
 mod frame;
+pub mod gossip;
 pub mod http;
 pub mod lab;
 pub mod lines;

@@ -10,6 +10,7 @@
 use super::codec::{self, CodecError, Reader, put_bytes};
 pub use super::frame::FrameError;
 use super::frame::{framed, unframed};
+use super::gossip::GossipFrame;
 use super::raft::RaftFrame;
 use crate::base::{Op, ReplicaId, Timestamp};
 
@@ -168,6 +169,8 @@ pub enum Frame {
     Chunk(Chunk),
     /// What the replicas of a Raft group say.
     Raft(Box<RaftFrame>),
+    /// What replicas say that converge without one order of writes.
+    Gossip(Box<GossipFrame>),
     /// Nothing to say, but alive.
     Heartbeat,
 }
@@ -182,6 +185,7 @@ const KIND_FETCH: u8 = 7;
 const KIND_CHUNK: u8 = 8;
 const KIND_HEARTBEAT: u8 = 9;
 const KIND_RAFT: u8 = 10;
+pub(super) const KIND_GOSSIP: u8 = 11;
 
 /// Appends a frame with a message, without taking the message.
 pub fn put_write(out: &mut Vec<u8>, message: &Message) {
@@ -206,7 +210,7 @@ fn take_place(r: &mut Reader<'_>) -> Result<StreamPlace, CodecError> {
     Ok(StreamPlace { incarnation: r.u64()?, time: r.u64()? })
 }
 
-fn take_message(r: &mut Reader<'_>) -> Result<Message, CodecError> {
+pub(super) fn take_message(r: &mut Reader<'_>) -> Result<Message, CodecError> {
     Ok(Message {
         ts: take_ts(r)?,
         incarnation: r.u64()?,
@@ -258,6 +262,7 @@ impl Frame {
                 out.extend_from_slice(&c.lines);
             }),
             Frame::Raft(raft) => framed(out, KIND_RAFT, |out| raft.encode(out)),
+            Frame::Gossip(gossip) => framed(out, KIND_GOSSIP, |out| gossip.encode(out)),
             Frame::Heartbeat => framed(out, KIND_HEARTBEAT, |_| ()),
         }
     }
@@ -308,6 +313,7 @@ impl Frame {
                 lines: r.rest().to_vec(),
             }),
             KIND_RAFT => Frame::Raft(Box::new(RaftFrame::take(&mut r)?)),
+            KIND_GOSSIP => Frame::Gossip(Box::new(GossipFrame::take(&mut r)?)),
             KIND_HEARTBEAT => Frame::Heartbeat,
             kind => return Err(FrameError::Kind(kind)),
         };

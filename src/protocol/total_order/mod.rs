@@ -62,7 +62,8 @@ use std::time::Duration;
 use super::{Effects, Event, Protocol, Refusal, Setup, Status, Violation};
 use crate::base::{LamportClock, Now, Op, ReplicaId, Timestamp};
 use crate::wire::peer::{Frame, Hello, Message, StreamPlace, Synced};
-use pending::{PendingMessages, weight};
+use pending::PendingMessages;
+pub(super) use pending::weight;
 pub use rules::{Lamport, Rules};
 use sync::{Peer, Phase};
 
@@ -327,7 +328,9 @@ impl<R: Rules> Protocol for TotalOrder<R> {
                 self.advance(fx);
                 Ok(())
             }
-            Frame::Raft(_) => Err(Violation::Unexpected("frame of a Raft group")),
+            Frame::Raft(_) | Frame::Gossip(_) => {
+                Err(Violation::Unexpected("frame of another protocol"))
+            }
             Frame::Heartbeat => Ok(()),
             Frame::Greeting(_) => Err(Violation::Unexpected("second greeting")),
             Frame::Fetch(_) => Err(Violation::Unexpected("request for state")),

@@ -323,7 +323,7 @@ impl Pending {
 }
 
 /// About how many bytes a message with this operation keeps in memory.
-pub(super) fn weight(op: &Op) -> usize {
+pub(in crate::protocol) fn weight(op: &Op) -> usize {
     let payload = match op {
         Op::Store { key, value, .. } => key.len() + value.data.len(),
         Op::StoreMany(entries) => {

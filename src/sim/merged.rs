@@ -1,0 +1,187 @@
+//! The invariants where replicas have no one order: each key holds its latest version, and in the end all have all.
+//!
+//! As it happens: a replica never replaces a version by an earlier one, and shows exactly the latest of the writes
+//! that it has executed, after a restart or a transfer of state too. At the end: all replicas have the same clock and
+//! show the same; every acknowledged write is known everywhere, no refused one is; and of each key the latest write
+//! that anybody has executed is what all show.
+
+use std::collections::BTreeMap;
+
+use super::client::key_name;
+use super::verdict::Kind;
+use super::world::World;
+use crate::base::{Timestamp, VectorClock};
+use crate::history::Outcome;
+use crate::node::Node;
+use crate::storage::record::{Body, Record};
+
+/// What a replica shows of a key: the version, and the request that wrote it.
+type Shown = Option<(Timestamp, u32)>;
+
+/// What one replica has executed.
+#[derive(Debug)]
+struct Executed {
+    /// Each entry that it has put: the position, the key, the version and the request.
+    puts: Vec<(u64, usize, Timestamp, u32)>,
+    /// What that amounts to, by key.
+    values: Vec<Shown>,
+}
+
+impl Executed {
+    fn put(&mut self, key: usize, version: Timestamp, request: u32) {
+        let shown = &mut self.values[key];
+        if shown.is_none_or(|(old, _)| version > old) {
+            *shown = Some((version, request));
+        }
+    }
+}
+
+/// What the invariants need to know.
+#[derive(Debug)]
+pub(super) struct Merged {
+    replicas: Vec<Executed>,
+    /// Which request each write is.
+    writes: BTreeMap<Timestamp, u32>,
+}
+
+impl Merged {
+    pub fn new(replicas: u16, keys: u16) -> Self {
+        let executed = |_| Executed { puts: Vec::new(), values: vec![None; usize::from(keys)] };
+        Self { replicas: (0..replicas).map(executed).collect(), writes: BTreeMap::new() }
+    }
+}
+
+impl World<'_> {
+    /// A replica writes a line about an operation that it has executed.
+    pub fn merged(&mut self, id: u16, record: &Record<'_>) {
+        let data = match &record.body {
+            // A write that takes no effect, or a deletion that all have.
+            Body::Nothing | Body::Delete { .. } => return,
+            Body::Set { data, .. } => data,
+            _ => {
+                return self.violate(Kind::Damage, || {
+                    format!("replica {id} writes a line that is no write of a client")
+                });
+            }
+        };
+        let Some(request) = self.judge.writer(data) else {
+            return self.violate(Kind::ThinAir, || {
+                format!("replica {id} delivers a value that nobody wrote")
+            });
+        };
+        let (position, version) = (record.position, record.timestamp);
+        let asked = &self.requests[request as usize];
+        let key = usize::from(asked.key);
+        self.recorder.delivered(self.now, id, position, version, asked);
+        let known = *self.merged.writes.entry(version).or_insert(request);
+        if known != request {
+            let (this, that) = (self.in_words(request), self.in_words(known));
+            self.violate(Kind::Diverged, || format!("{this} and {that} are both write {version}"));
+        }
+        let executed = &mut self.merged.replicas[usize::from(id)];
+        let old = executed.values[key];
+        executed.puts.push((position, key, version, request));
+        executed.put(key, version, request);
+        if let Some((old, before)) = old.filter(|(old, _)| *old > version) {
+            let (this, that) = (self.in_words(request), self.in_words(before));
+            self.violate(Kind::Contents, || {
+                format!("replica {id} replaces {that} (write {old}) by {this} (write {version})")
+            });
+        }
+    }
+
+    fn in_words(&self, request: u32) -> String {
+        let asked = &self.requests[request as usize];
+        format!("{} = {}", key_name(asked.key), asked.write.as_deref().unwrap_or("?"))
+    }
+
+    /// A replica has started with what its disk held.
+    pub fn restored_merged(&mut self, id: u16, position: u64) {
+        let executed = &mut self.merged.replicas[usize::from(id)];
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            executed.puts.drain(..).partition(|put| put.0 <= position);
+        (executed.puts, executed.values) = (kept, vec![None; executed.values.len()]);
+        for (_, key, version, request) in executed.puts.clone() {
+            executed.put(key, version, request);
+        }
+        // Own writes that were never on the disk have never left the replica: their timestamps are free again.
+        for (_, _, version, _) in gone.into_iter().filter(|put| put.2.replica.0 == id) {
+            let has = |executed: &Executed| executed.puts.iter().any(|put| put.2 == version);
+            if !self.merged.replicas.iter().any(has) {
+                self.merged.writes.remove(&version);
+            }
+        }
+        let Some(running) = self.replicas[usize::from(id)].running.take() else { return };
+        self.judge_merged_contents(id, &running.node);
+        self.replicas[usize::from(id)].running = Some(running);
+    }
+
+    fn judge_merged_contents(&mut self, id: u16, node: &Node<u32>) {
+        for key in 0..self.keys {
+            let found = node.store().table().get(key_name(key).as_bytes(), 0);
+            let shows = found.map(|found| self.judge.writer(found.data).unwrap_or(u32::MAX));
+            self.judge_merged_read(id, key, shows);
+        }
+    }
+
+    /// A replica shows the latest of the writes that it has executed.
+    pub fn judge_merged_read(&mut self, id: u16, key: u16, shows: Option<u32>) {
+        let expected = self.merged.replicas[usize::from(id)].values[usize::from(key)];
+        let expected = expected.map(|(_, request)| request);
+        if shows == expected || self.broken.is_some() {
+            return;
+        }
+        let words = |write: Option<u32>| match write {
+            None => "nothing".to_owned(),
+            Some(u32::MAX) => "a value that nobody wrote".to_owned(),
+            Some(request) => self.in_words(request),
+        };
+        let (shows, expected) = (words(shows), words(expected));
+        self.violate(Kind::Contents, || {
+            format!(
+                "replica {id} shows {shows} where the latest that it has executed is {expected}"
+            )
+        });
+    }
+
+    /// What must hold when all has healed and come to rest.
+    pub fn look_at_the_merged_end(&mut self) {
+        let mut known = VectorClock::new();
+        for id in 0..self.replicas_count() {
+            let Some(running) = self.replicas[usize::from(id)].running.take() else { continue };
+            known.merge(&running.node.clock());
+            self.judge_merged_contents(id, &running.node);
+            self.replicas[usize::from(id)].running = Some(running);
+        }
+        for key in 0..usize::from(self.keys) {
+            let shown = |executed: &Executed| executed.values[key];
+            let latest = self.merged.replicas.iter().filter_map(shown).max();
+            let lags = self.merged.replicas.iter().position(|executed| shown(executed) != latest);
+            if let Some((id, (version, request))) = lags.zip(latest) {
+                let latest = self.in_words(request);
+                self.violate(Kind::Diverged, || {
+                    format!("replica {id} does not show {latest} (write {version}) in the end")
+                });
+            }
+        }
+        self.look_at_merged_outcomes(&known);
+    }
+
+    fn look_at_merged_outcomes(&mut self, known: &VectorClock) {
+        let executed: std::collections::BTreeSet<u32> =
+            self.merged.writes.values().copied().collect();
+        for request in 0..self.requests.len() as u32 {
+            let asked = &self.requests[request as usize];
+            let is_known = asked.version.is_none_or(|ts| known.has(ts));
+            let (outcome, is_write) = (asked.outcome, asked.write.is_some());
+            if outcome == Some(Outcome::Ok) && !is_known {
+                let what = self.in_words(request);
+                self.violate(Kind::Lost, || format!("{what} was acknowledged and is lost"));
+            }
+            if outcome == Some(Outcome::Fail) && is_write && executed.contains(&request) {
+                let what = self.in_words(request);
+                self.violate(Kind::Refused, || format!("{what} was refused and is delivered"));
+            }
+        }
+    }
+}
