@@ -12,6 +12,9 @@ use super::{Lab, usage};
 use crate::base::limits::MAX_REPLICAS;
 use crate::labs::gossip::{Ids, Leash, Master, Options, config};
 
+/// The exit code after a signal, as a shell gives it for Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
 const EXAMPLES: &str = "\
 Examples:
   lab master < commands.txt
@@ -63,13 +66,18 @@ pub fn run(args: &MasterArgs, arguments: &[OsString]) -> anyhow::Result<ExitCode
     let its_leash = leash.clone();
     stop.set(move || {
         its_leash.release();
-        std::process::exit(130);
+        std::process::exit(i32::from(INTERRUPTED));
     });
     let ids = Ids { servers, clients: args.clients };
     let options = Options { ids, watchdogs, data };
     let out = BufWriter::with_capacity(256 * 1024, io::stdout().lock());
     let mut master = Master::new(options, &leash, out, io::stderr());
     let ran = master.run(io::stdin().lock());
+    if leash.is_released() {
+        // By a signal, whose thread waits until all is gone.
+        leash.release();
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
     master.stop();
     leash.release();
     let ran = ran?;

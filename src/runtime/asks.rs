@@ -8,7 +8,6 @@ use std::sync::{Arc, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::inbox::{LEAVE_AT_MOST, MAX_TURNS, all_owe_answers};
-use super::lab::VersionedStub as _;
 use super::ports::Owner;
 use super::replica::{Replica, Source};
 use super::slot::{Slot, Ticket};

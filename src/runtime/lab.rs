@@ -6,24 +6,23 @@ use std::time::{Duration, Instant};
 use super::ports::Owner;
 use super::replica::Replica;
 use crate::base::{ReplicaId, VectorClock};
+use crate::protocol::Writes;
 use crate::wire::lab;
 use crate::wire::request::Failure;
 
 /// How long a link that is wanted may take to come up.
 const LINK_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The modes in which a write has a version that clients can carry about.
-const VERSIONED: [&str; 2] = ["session", "causal"];
-
 impl Replica {
     /// That the mode knows of no versions, where it does not.
     pub(super) fn must_know_versions(&self) -> Result<(), Failure> {
-        let mode = self.settings.mode.name;
-        if VERSIONED.contains(&mode) {
+        let mode = self.settings.mode;
+        if mode.writes == Writes::Merged {
             return Ok(());
         }
         let why = format!(
-            "lab.set needs --consistency=session or causal, and these replicas run {mode}; use SET"
+            "lab.set needs --consistency=session or causal, and these replicas run {}; use SET",
+            mode.name
         );
         Err(Failure::Refused(why.into()))
     }
@@ -93,17 +92,4 @@ impl Replica {
         };
         Err(Failure::Refused(why.into()))
     }
-}
-
-/// STUB: until the node has these.
-pub(super) trait VersionedStub {
-    fn clock(&self) -> VectorClock;
-    fn observe(&mut self, time: u64);
-}
-
-impl<T> VersionedStub for crate::node::Node<T> {
-    fn clock(&self) -> VectorClock {
-        VectorClock::new()
-    }
-    fn observe(&mut self, _time: u64) {}
 }

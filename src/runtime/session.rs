@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::budget::LARGE;
-use super::lab::VersionedStub as _;
 use super::ports::Owner;
 use super::recording::SessionRecord;
 use super::replica::Replica;
@@ -462,8 +461,8 @@ fn find<'n>(
 ) -> (Option<(Timestamp, Option<&'n [u8]>)>, u64) {
     let table = node.store().table();
     match table.get(key, now_ms) {
-        Some(found) => (Some((Timestamp::ZERO, Some(found.data))), found.position),
-        None => (None, table.last_removal()),
+        Some(found) => (Some((found.version, Some(found.data))), found.position),
+        None => (table.version(key).map(|version| (version, None)), table.last_removal()),
     }
 }
 

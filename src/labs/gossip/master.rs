@@ -12,6 +12,7 @@ use super::client::{Client, print};
 use super::command::{Command, Ends, Ids, parse};
 use super::servers::Servers;
 use super::watchdogs::{Leash, Watchdogs};
+use crate::client::ClientError;
 
 /// The longest line: a value of the greatest default length, with its key.
 const MAX_LINE: usize = 1024 * 1024 + 4096;
@@ -44,6 +45,7 @@ pub struct Master<O, E> {
     ids: Ids,
     servers: Servers,
     clients: Vec<Option<Client>>,
+    leash: Leash,
     out: O,
     errors: E,
 }
@@ -57,12 +59,13 @@ impl<O: Write, E: Write> Master<O, E> {
             ids,
             servers: Servers::new(ids.servers, watchdogs),
             clients: (0..ids.clients).map(|_| None).collect(),
+            leash: leash.clone(),
             out,
             errors,
         }
     }
 
-    /// Carries out all commands of `input`.
+    /// Carries out all commands of `input`, or as many as can be until the leash is released.
     ///
     /// # Errors
     /// The commands cannot be read, or what they print not be written.
@@ -87,6 +90,7 @@ impl<O: Write, E: Write> Master<O, E> {
             match done {
                 Ok(_) => {}
                 Err(MasterError::Io(error)) => return Err(error.into()),
+                Err(_) if self.leash.is_released() => break,
                 Err(error) => {
                     failed += 1;
                     writeln!(self.errors, "line {number}: {error}")?;
@@ -164,7 +168,7 @@ impl<O: Write, E: Write> Master<O, E> {
     fn with_client<T>(
         &mut self,
         id: u16,
-        act: impl FnOnce(&mut Client, &mut O) -> Result<T, crate::client::ClientError>,
+        act: impl FnOnce(&mut Client, &mut O) -> Result<T, ClientError>,
     ) -> Result<T, MasterError> {
         let place = self.clients.get_mut(self.ids.client_index(id)).and_then(Option::as_mut);
         let client = place.ok_or(MasterError::NoClient(id))?;
@@ -175,11 +179,16 @@ impl<O: Write, E: Write> Master<O, E> {
             .map_err(|_| MasterError::ServerGone { client: id, server })?;
         let done = client.connect(address).and_then(|()| act(client, &mut self.out));
         done.map_err(|source| {
-            if !matches!(source, crate::client::ClientError::Refused { .. }) {
+            if !matches!(source, ClientError::Refused { .. }) {
                 // Whatever may still come on it would be taken for the answer to what is asked next.
                 client.hang_up();
             }
-            MasterError::Client { client: id, server, source }
+            match source {
+                ClientError::NothingListens { .. } => {
+                    MasterError::ServerGone { client: id, server }
+                }
+                source => MasterError::Client { client: id, server, source },
+            }
         })
     }
 }

@@ -43,6 +43,11 @@ impl Leash {
         }
     }
 
+    /// Whether that has been done: what fails from there on fails because of it.
+    pub fn is_released(&self) -> bool {
+        self.lock().released
+    }
+
     /// Starts a watchdog; gives where it listens.
     fn start(&self) -> io::Result<String> {
         let program = processes::program("servers").map_err(io::Error::other)?;
