@@ -13,8 +13,10 @@ pub mod draw;
 pub mod exercise;
 pub mod exit;
 mod generate;
+pub mod gossip;
 pub mod kvstore;
 pub mod log;
+pub mod master;
 pub mod progress;
 pub mod servers;
 pub mod shard;
@@ -39,6 +41,7 @@ use clap::{CommandFactory, Parser, Subcommand};
   lab bench --clients 50     # measure
   lab check history.jsonl    # which consistency models a recorded history keeps
   lab sim --consistency sequential --seeds 0..1000    # faults in virtual time
+  lab master < commands.txt  # servers, clients and links as the commands say
 
 Start servers with scripts/server-normal.sh sequential"
 )]
@@ -58,6 +61,8 @@ enum LabCommand {
     Cluster(cluster::ClusterArgs),
     #[command(name = "2pc")]
     TwoPhase(two_phase::TwoPhaseArgs),
+    Master(master::MasterArgs),
+    Gossip(gossip::GossipArgs),
     Draw(draw::DrawArgs),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
@@ -90,6 +95,8 @@ pub fn lab(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(LabCommand::Shard(args)) => shard::run(&args, &arguments),
         Some(LabCommand::Cluster(args)) => cluster::run(&args, &arguments),
         Some(LabCommand::TwoPhase(args)) => return two_phase::run(&args, &arguments),
+        Some(LabCommand::Master(args)) => master::run(&args, &arguments),
+        Some(LabCommand::Gossip(args)) => gossip::run(&args, &arguments),
         Some(LabCommand::Draw(args)) => draw::run(&args),
         Some(LabCommand::Completions(args)) => generate::completions(&args, &mut Lab::command()),
         Some(LabCommand::Man(args)) => generate::man(&args, Lab::command()),

@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod demo;
 pub mod exercise;
+pub mod gossip;
 pub mod judge;
 pub mod picture;
 pub mod processes;

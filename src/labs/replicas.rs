@@ -213,8 +213,11 @@ impl Lab {
                 let last = self.members.len() - 1;
                 let member = self.members.get(usize::from(id));
                 let member = member.ok_or(LabError::Only { last, found: id })?;
-                // Neither could this one find the others, nor they it.
-                if self.members.len() > 1 && self.members.iter().any(|m| m.broadcast_port == 0) {
+                // Neither could this one find the others, nor they it, unless they are told.
+                if !self.settings.control
+                    && self.members.len() > 1
+                    && self.members.iter().any(|m| m.broadcast_port == 0)
+                {
                     return Err(LabError::UnknownPort);
                 }
                 vec![member]

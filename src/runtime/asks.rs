@@ -34,6 +34,8 @@ pub(super) struct Writes {
     accepted: usize,
     ops: VecDeque<Op>,
     prompt: bool,
+    /// The client has seen this Lamport time: its writes come later.
+    seen: u64,
 }
 
 /// Writes that were not accepted.
@@ -62,7 +64,10 @@ impl Ask {
 
 impl Writes {
     fn give(self, node: &mut Node<Ticket>, now: Now) {
-        let Self { slot, round, mut accepted, mut ops, prompt } = self;
+        let Self { slot, round, mut accepted, mut ops, prompt, seen } = self;
+        if seen > 0 {
+            node.observe(seen);
+        }
         while !ops.is_empty() {
             // Looked at first, so that a write that may still be accepted is not given away.
             let refusal = node.not_live().or_else(|| {
@@ -86,6 +91,17 @@ impl Replica {
         ops: &mut Vec<Op>,
         prompt: bool,
     ) -> Vec<Result<Outcome, Failure>> {
+        self.execute_after(slot, ops, prompt, 0)
+    }
+
+    /// The same for a client that has seen this Lamport time: its writes are later.
+    pub(super) fn execute_after(
+        &self,
+        slot: &Arc<Slot>,
+        ops: &mut Vec<Op>,
+        prompt: bool,
+        seen: u64,
+    ) -> Vec<Result<Outcome, Failure>> {
         let deadline = Instant::now() + self.settings.write_timeout;
         if self.stopping() {
             let stopping = Failure::Refused("the replica is stopping".into());
@@ -98,7 +114,7 @@ impl Replica {
         let (mut accepted, mut ops) = (0, ops.drain(..).collect());
         let refusal = loop {
             let slot_of = Arc::clone(slot);
-            self.ask(Ask::Writes(Writes { slot: slot_of, round, accepted, ops, prompt }));
+            self.ask(Ask::Writes(Writes { slot: slot_of, round, accepted, ops, prompt, seen }));
             let Some(refused) = slot.refused(until) else {
                 accepted = total;
                 break None;

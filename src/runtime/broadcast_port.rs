@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tracing::{debug, info, warn};
 
+use super::gate::Target;
 use super::ports::{self, Owner, accept_loop};
 use super::replica::Replica;
 use super::sync::lock;
@@ -28,9 +29,6 @@ const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How often a connection that does not greet is left to look whether the replica stops.
 const GLANCE: Duration = Duration::from_millis(100);
-
-/// How long after a failed dial, or a lost link, the next is tried.
-const REDIAL: Duration = Duration::from_millis(50);
 
 /// How many connections may be greeting at once; further ones are closed.
 const MAX_GREETING: usize = 64;
@@ -58,6 +56,8 @@ enum LinkError {
         ours: u16,
         our_mode: String,
     },
+    #[error("is replica {0}, to which no link is wanted")]
+    Unwanted(ReplicaId),
     #[error("sent {0}")]
     Frame(#[from] FrameError),
     #[error("{0}")]
@@ -116,7 +116,7 @@ impl Door {
             let _ = (&stream).write_all(to_stranger);
         }
         self.greeting.fetch_sub(1, Ordering::Relaxed);
-        let result = greeted.and_then(|peer| run_link(replica, peer, stream));
+        let result = greeted.and_then(|peer| run_link(replica, peer, stream, None));
         if let Err(error) = result
             && !is_client
             && !replica.stopping()
@@ -153,6 +153,7 @@ impl Said {
 fn report(replica: &Replica, what: &str, error: &LinkError) {
     match error {
         LinkError::Io(error) => debug!("replica {}: {what}: {error}", replica.id),
+        LinkError::Unwanted(_) => debug!("replica {}: {what}: it {error}", replica.id),
         _ => warn!("replica {}: cut off {what}: it {error}", replica.id),
     }
 }
@@ -171,7 +172,10 @@ fn greeting_to(replica: &Replica, to: ReplicaId) -> Vec<u8> {
 
 fn accept_peer(replica: &Replica, mut stream: &TcpStream) -> Result<ReplicaId, LinkError> {
     stream.set_nodelay(true)?;
-    let greeted = read_greeting(replica, stream);
+    let greeted = read_greeting(replica, stream).and_then(|peer| {
+        // Not greeted at all: it would take the greeting for a link.
+        if replica.gate.admits(peer, None) { Ok(peer) } else { Err(LinkError::Unwanted(peer)) }
+    });
     // One of another cluster is greeted as well: it can then say on its own side what is wrong.
     if let Ok(peer) | Err(LinkError::WrongCluster { from: peer, .. }) = &greeted {
         stream.write_all(&greeting_to(replica, *peer))?;
@@ -248,20 +252,23 @@ fn check_greeting(replica: &Replica, greeting: Greeting) -> Result<ReplicaId, Li
     })
 }
 
-/// The body of a dialing thread: keeps up the link to one peer.
+/// The body of a dialing thread: keeps up the link to one peer, for as long as one is wanted.
 pub(super) fn keep_dialing(replica: &Arc<Replica>, peer: ReplicaId) {
     let mut said = None;
-    while !replica.stopping() {
-        let result = dial(replica, peer);
+    let mut failures = 0;
+    while let Some(target) = replica.gate.target(peer, || replica.stopping()) {
+        let result = dial(replica, peer, &target);
         if replica.stopping() {
             return;
         }
         if let Err(error) = result {
+            failures += 1;
             // One line for a condition that lasts, not one for every try.
             let line = error.to_string();
             if said.as_ref() != Some(&line) {
-                let at = &replica.settings.broadcast_addresses[peer.index()];
+                let at = &target.address;
                 match &error {
+                    LinkError::Io(_) if replica.gate.is_controlled() => {}
                     LinkError::Io(error) => {
                         info!("replica {}: no link to replica {peer} at {at}: {error}", replica.id);
                     }
@@ -270,27 +277,32 @@ pub(super) fn keep_dialing(replica: &Arc<Replica>, peer: ReplicaId) {
                 said = Some(line);
             }
         } else {
-            said = None;
+            (said, failures) = (None, 0);
         }
-        replica.pause(REDIAL);
+        replica.gate.pause(peer, target.change, failures, || replica.stopping());
     }
 }
 
-fn dial(replica: &Arc<Replica>, peer: ReplicaId) -> Result<(), LinkError> {
-    let stream = ports::connect(&replica.settings.broadcast_addresses[peer.index()], DIAL_TIMEOUT)?;
+fn dial(replica: &Arc<Replica>, peer: ReplicaId, target: &Target) -> Result<(), LinkError> {
+    let stream = ports::connect(&target.address, DIAL_TIMEOUT)?;
     stream.set_nodelay(true)?;
     (&stream).write_all(&greeting_to(replica, peer))?;
     let greeted = read_greeting(replica, &stream)?;
     if greeted != peer {
         return Err(LinkError::NotAPeer);
     }
-    run_link(replica, peer, stream)
+    run_link(replica, peer, stream, Some(target.change))
 }
 
-/// Reads frames from a link until it ends.
-fn run_link(replica: &Arc<Replica>, peer: ReplicaId, stream: TcpStream) -> Result<(), LinkError> {
+/// Reads frames from a link until it ends. `dialed`: by which change of the gate.
+fn run_link(
+    replica: &Arc<Replica>,
+    peer: ReplicaId,
+    stream: TcpStream,
+    dialed: Option<u64>,
+) -> Result<(), LinkError> {
     let stream = Arc::new(stream);
-    let session = replica.connected(peer, &stream);
+    let session = replica.connected(peer, &stream, dialed).ok_or(LinkError::Unwanted(peer))?;
     let result = read_frames(replica, peer, session, &stream);
     replica.disconnected(peer, session);
     result

@@ -173,7 +173,7 @@ impl Disk {
             let (covered, rest): (Vec<_>, Vec<_>) =
                 replies.into_iter().partition(|reply| reply.after <= synced);
             for reply in covered {
-                reply.ticket.fill(reply.outcome);
+                reply.ticket.answer(reply.outcome, reply.version);
             }
             if !rest.is_empty() {
                 let mut deferred = lock(&self.deferred);
@@ -183,7 +183,7 @@ impl Disk {
             }
         } else {
             for reply in replies {
-                reply.ticket.fill(reply.outcome);
+                reply.ticket.answer(reply.outcome, reply.version);
             }
         }
     }
@@ -248,7 +248,7 @@ impl Disk {
         let mut deferred = lock(&self.deferred);
         // They stand here as threads came by, which is not the order of the log.
         for reply in deferred.extract_if(.., |reply| reply.after <= written) {
-            reply.ticket.fill(reply.outcome);
+            reply.ticket.answer(reply.outcome, reply.version);
         }
         self.changed.notify_all();
         Ok(())

@@ -8,7 +8,7 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use super::asks::Ask;
 use super::budget::Budget;
 use super::clock::Clock;
 use super::disk::Disk;
+use super::gate::Gate;
 use super::link::Link;
 use super::ports::Owner;
 use super::recorder::Track;
@@ -43,11 +44,15 @@ pub(super) struct Replica {
     /// Held by whoever drives the node; it looks into the inbox again before it leaves.
     pub(super) turn: Mutex<()>,
     links: Vec<Link>,
+    pub(super) gate: Gate,
     pub(super) disk: Disk,
     pub(super) stop: AtomicBool,
-    /// Signalled, with the flag's lock, when the replica begins to take writes or to answer reads.
+    /// Signalled, with the flag's lock, when the replica begins to take writes or to answer reads; and, while some
+    /// threads wait for it, whenever the node has had an input.
     live: Mutex<()>,
     became_live: Condvar,
+    /// How many threads wait for what an input may bring.
+    waiting: AtomicUsize,
     /// Signalled, with its lock, when the replica stops.
     paused: Mutex<()>,
     stopped: Condvar,
@@ -89,6 +94,8 @@ impl Replica {
             node.show_deliveries();
         }
         let budget = Budget::new(settings.request_memory);
+        let addresses = &settings.broadcast_addresses;
+        let gate = Gate::new(addresses, settings.replicas, settings.control);
         let links = (0..settings.replicas).map(|_| Link::default()).collect();
         Self {
             id,
@@ -98,10 +105,12 @@ impl Replica {
             inbox: Mutex::default(),
             turn: Mutex::new(()),
             links,
+            gate,
             disk,
             stop: AtomicBool::new(false),
             live: Mutex::new(()),
             became_live: Condvar::new(),
+            waiting: AtomicUsize::new(0),
             paused: Mutex::new(()),
             stopped: Condvar::new(),
             timer: Timer::default(),
@@ -291,7 +300,9 @@ impl Replica {
                 warn!("replica {}: cut the link to replica {peer}: it {why}", self.id);
             }
         }
-        if rest.became_live {
+        // Whoever waits has counted itself before it looked at the node: if it saw it as it was before this input,
+        // it is seen here.
+        if rest.became_live || self.waiting.load(Ordering::SeqCst) > 0 {
             let _guard = lock(&self.live);
             self.became_live.notify_all();
         }
@@ -324,6 +335,18 @@ impl Replica {
         self.wait_until(deadline, Node::readable)
     }
 
+    /// Waits until something holds that the next input may bring, whatever it is.
+    pub(super) fn wait_for_input(
+        &self,
+        deadline: Instant,
+        holds: impl Fn(&Node<Ticket>) -> bool,
+    ) -> bool {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let held = self.wait_until(deadline, holds);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        held
+    }
+
     fn wait_until(&self, deadline: Instant, holds: impl Fn(&Node<Ticket>) -> bool) -> bool {
         let mut guard = lock(&self.live);
         loop {
@@ -338,16 +361,34 @@ impl Replica {
         }
     }
 
-    /// A connection to `peer` has come up. Gives the number of its session.
-    pub(super) fn connected(&self, peer: ReplicaId, stream: &Arc<TcpStream>) -> u64 {
+    /// A connection to `peer` has come up, by this change of the gate where it was dialed from here. Gives the number
+    /// of its session; none where no link is wanted.
+    pub(super) fn connected(
+        &self,
+        peer: ReplicaId,
+        stream: &Arc<TcpStream>,
+        dialed: Option<u64>,
+    ) -> Option<u64> {
         let session = self.drive(Source::Link(peer), |node, now| {
+            // Asked with the node locked: whoever shuts the gate comes here afterwards, and cuts the link.
+            if !self.gate.admits(peer, dialed) {
+                return None;
+            }
             node.disconnected(peer);
             let session = self.link(peer).attach(Arc::clone(stream));
             node.connected(now, peer);
-            session
-        });
+            Some(session)
+        })?;
         info!("replica {}: linked to replica {peer}", self.id);
-        session
+        Some(session)
+    }
+
+    /// Cuts the link to `peer`, if there is one.
+    pub(super) fn cut(&self, peer: ReplicaId) {
+        self.drive(Source::Own, |node, _| {
+            self.link(peer).detach(self.link(peer).session());
+            node.disconnected(peer);
+        });
     }
 
     /// Frames have come on a session. `false` when the session is over.
@@ -400,6 +441,7 @@ impl Replica {
             self.stopped.notify_all();
         }
         self.timer.wake();
+        self.gate.wake();
         for peer in self.peers() {
             self.link(peer).close();
         }

@@ -15,10 +15,12 @@ use super::budget::LARGE;
 use super::ports::Owner;
 use super::recording::SessionRecord;
 use super::replica::Replica;
-use super::slot::Slot;
+use super::slot::{Slot, Ticket};
 use super::stats;
-use crate::base::{Op, Outcome, Read};
+use crate::base::{Op, Outcome, Read, Timestamp, VectorClock};
+use crate::node::Node;
 use crate::protocol::Reads;
+use crate::wire::lab::{self, Lab};
 use crate::wire::{Call, Decoder, Failure, Form, Found, Request, Step, max_request, simple_resp};
 
 /// The buffer that every session has; what needs more is taken from the budget.
@@ -192,6 +194,7 @@ impl<'a> Session<'a> {
             Call::Read(read) => self.read(&read, form),
             Call::Stats(argument) => stats::write(self.replica, argument, form, &mut self.out),
             Call::Info(_) => stats::write_info(self.replica, form, &mut self.out),
+            Call::Lab(command) => self.lab(command, form),
             Call::Static(reply) => self.out.extend_from_slice(&reply),
             Call::Quit(last_words) => {
                 self.out.extend_from_slice(last_words);
@@ -220,14 +223,95 @@ impl<'a> Session<'a> {
 
     /// Has the gathered writes ordered, waits as the mode demands, and gives their outcomes.
     fn execute(&mut self) -> Vec<Result<Outcome, Failure>> {
+        self.execute_after(0)
+    }
+
+    /// The same, later than this Lamport time.
+    fn execute_after(&mut self, time: u64) -> Vec<Result<Outcome, Failure>> {
         if let Some(record) = &mut self.record {
             record.invoke(&self.ops);
         }
-        let results = self.replica.execute(&self.slot, &mut self.ops, false);
+        let results = self.replica.execute_after(&self.slot, &mut self.ops, false, time);
         if let Some(record) = &mut self.record {
             record.complete(&results);
         }
         results
+    }
+
+    /// Does what the gossip lab asks; see `lab.rs`.
+    fn lab(&mut self, command: Lab<'_>, form: Form) {
+        let (replica, out) = (self.replica, &mut self.out);
+        let done = match command {
+            Lab::Get { key, seen } => self.read_after(key, &seen, form),
+            Lab::Set { op, seen } => self.write_after(op, &seen),
+            Lab::Clock => return replica.answer_clock(out),
+            Lab::Await { seen, within } => return replica.answer_await(&seen, within, out),
+            Lab::Links => return replica.answer_links(out),
+            Lab::Link { peer, address } => replica.set_link(peer, address).map(|()| put_ok(out)),
+            Lab::Unlink { peer } => replica.set_unlinked(peer).map(|()| put_ok(out)),
+        };
+        if let Err(failure) = done {
+            form.failure(&mut self.out, &failure);
+        }
+    }
+
+    /// Has a write ordered behind all that its client has seen, and answers with its version.
+    fn write_after(&mut self, op: Op, seen: &VectorClock) -> Result<(), Failure> {
+        self.replica.must_know_versions()?;
+        self.ops.push(op);
+        let result = self.execute_after(seen.latest()).pop();
+        match result.unwrap_or(Err(Failure::OutcomeUnknown))? {
+            Outcome::Stored => lab::put_version(&mut self.out, self.slot.version()),
+            outcome => return Err(Failure::Refused(format!("not stored: {outcome:?}").into())),
+        }
+        Ok(())
+    }
+
+    /// Answers from the local copy with the value and its version, unless the client has seen what the copy lacks.
+    fn read_after(&mut self, key: &[u8], seen: &VectorClock, form: Form) -> Result<(), Failure> {
+        let replica = self.replica;
+        let begun = self.record.as_mut().map_or(0, |record| record.begin_reads(&[key]));
+        let start = self.out.len();
+        let (out, lent) = (&mut self.out, &mut self.lent);
+        let mut value_at = None;
+        let answered = replica.look(|node, now| {
+            let clock = node.clock();
+            if !node.readable() || !clock.covers(seen) {
+                lab::put_behind(out, replica.id, &clock, seen);
+                return Some(None);
+            }
+            let (found, shown) = find(node, key, now.unix_ms);
+            match found {
+                Some((version, value)) => {
+                    lab::put_found(out, version, value, form.resp_version());
+                    let end = out.len().saturating_sub(2);
+                    value_at = value.map(|value| end.saturating_sub(value.len())..end);
+                }
+                None => out.extend_from_slice(form.resp_version().null()),
+            }
+            replica.budget.covers(out.capacity(), lent).then_some(Some(shown))
+        });
+        let failure = match answered {
+            None => Some("out of memory writing a large reply"),
+            Some(Some(shown)) => {
+                let kept = replica.disk.is_durable(shown) || replica.wait_durable(shown);
+                (!kept).then_some("the store cannot be written")
+            }
+            Some(None) => None,
+        };
+        if let Some(record) = &mut self.record {
+            record.found.push(value_at);
+            let shown = failure.is_none() && answered.flatten().is_some();
+            record.record_reads(begun, &[key], shown.then_some(&self.out));
+        }
+        match failure {
+            None => Ok(()),
+            Some(why) => {
+                self.out.truncate(start);
+                self.out.shrink_to(LARGE);
+                Err(Failure::Refused(why.into()))
+            }
+        }
     }
 
     /// Answers from the local copy, or says why it cannot, and records what it showed of which keys.
@@ -367,4 +451,21 @@ fn answer(
         }
     }
     has_room(out).then_some(shown)
+}
+
+/// The version of a key and its value (`None`: deleted), and the position that must be durable before it is shown.
+fn find<'n>(
+    node: &'n Node<Ticket>,
+    key: &[u8],
+    now_ms: u64,
+) -> (Option<(Timestamp, Option<&'n [u8]>)>, u64) {
+    let table = node.store().table();
+    match table.get(key, now_ms) {
+        Some(found) => (Some((found.version, Some(found.data))), found.position),
+        None => (table.version(key).map(|version| (version, None)), table.last_removal()),
+    }
+}
+
+fn put_ok(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"+OK\r\n");
 }

@@ -76,6 +76,8 @@ pub struct Settings {
     pub tongue: Tongue,
     /// What replicas must have in common besides the mode; they tell each other when they meet. At most 40 bytes.
     pub cluster: String,
+    /// The replica begins without links to others, and clients say with whom it shall have one.
+    pub control: bool,
 }
 
 /// A random number, not 0.
@@ -102,6 +104,7 @@ impl Settings {
             history: None,
             tongue: Tongue::default(),
             cluster: String::new(),
+            control: false,
         }
     }
 

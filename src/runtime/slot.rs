@@ -8,12 +8,14 @@ use std::time::Instant;
 
 use super::asks::Refused;
 use super::sync::{lock, wait_for};
-use crate::base::Outcome;
+use crate::base::{Outcome, Timestamp};
 
 #[derive(Debug, Default)]
 struct Round {
     number: u64,
     outcomes: Vec<Option<Outcome>>,
+    /// The version of the write that was answered last.
+    version: Timestamp,
     missing: usize,
     /// Writes that were not accepted.
     refused: Option<Refused>,
@@ -82,6 +84,11 @@ impl Slot {
         std::mem::take(&mut round.outcomes)
     }
 
+    /// The version of the write of the last round, where it was of one write and that was answered.
+    pub(super) fn version(&self) -> Timestamp {
+        lock(&self.round).version
+    }
+
     fn wait_while(&self, until: Instant, waits: impl Fn(&Round) -> bool) -> MutexGuard<'_, Round> {
         let mut round = lock(&self.round);
         while waits(&round) {
@@ -113,8 +120,13 @@ impl Ticket {
         }
     }
 
-    /// Hands the answer over; the waiting thread wakes when it was the last.
+    /// Hands the answer to a read over.
     pub(super) fn fill(&self, outcome: Outcome) {
+        self.answer(outcome, Timestamp::ZERO);
+    }
+
+    /// Hands the answer to a write over, with its version; the waiting thread wakes when it was the last.
+    pub(super) fn answer(&self, outcome: Outcome, version: Timestamp) {
         let mut round = lock(&self.slot.round);
         if round.number != self.round {
             return;
@@ -123,6 +135,7 @@ impl Ticket {
             && place.is_none()
         {
             *place = Some(outcome);
+            round.version = version;
             round.missing = round.missing.saturating_sub(1);
             if round.missing == 0 {
                 // Unlocked first: the thread that wakes needs the lock at once.

@@ -5,6 +5,7 @@
 //! request     what both client dialects share: the request, the form of its reply, failures
 //! memcached   the memcached text protocol, server side
 //! resp        RESP, the protocol of redis, server side
+//! lab         the gossip lab's commands, next to those of RESP
 //! simple_resp the simplified RESP of the two-phase commit lab, server side
 //! decoder     one of them: what the port speaks, or what the first byte of a connection announced
 //! command     client side: commands out, in either dialect
@@ -31,6 +32,7 @@ pub mod decoder;
 mod frame;
 pub mod gossip;
 pub mod http;
+pub mod lab;
 pub mod lines;
 pub mod memcached;
 pub mod number;

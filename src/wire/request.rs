@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
+use super::lab::Lab;
 use super::{number, simple_resp};
 use crate::base::limits::MAX_LINE;
 use crate::base::{Expiry, Limits, Op, Outcome, Read};
@@ -131,6 +132,8 @@ pub enum Call<'a> {
     Stats(&'a [u8]),
     /// RESP `INFO`, with the section or nothing: [`Form::stats`].
     Info(&'a [u8]),
+    /// One of the gossip lab's commands: answered as `wire/lab.rs` says.
+    Lab(Lab<'a>),
     /// An answer that does not need the store, ready to be sent; may be empty.
     Static(Cow<'a, [u8]>),
     /// Send these last words (memcached has none), then close.
@@ -240,6 +243,14 @@ impl Form {
             | Form::Array(_)
             | Form::Info
             | Form::Simple => Dialect::Resp,
+        }
+    }
+
+    /// The version of RESP in which the reply is written, where it shows.
+    pub fn resp_version(self) -> RespVersion {
+        match self {
+            Form::Status(version) | Form::Bulk(version) | Form::Array(version) => version,
+            _ => RespVersion::Two,
         }
     }
 

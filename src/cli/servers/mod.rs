@@ -4,6 +4,7 @@ mod catalog;
 mod cluster;
 mod shard;
 pub mod stop;
+mod watchdog;
 
 use std::ffi::OsString;
 use std::io;
@@ -93,6 +94,12 @@ pub struct Arguments {
     /// Which deliveries the history shows: order (replica 0's, where all replicas have one order) or all.
     #[arg(long, default_value = "order", value_name = "WHICH", requires = "history")]
     history_deliveries: Deliveries,
+    /// Begins without links to the others; clients make and cut them (lab.link and lab.unlink).
+    #[arg(long)]
+    control: bool,
+    /// Stops when standard input ends, so that it does not outlive whoever has started it.
+    #[arg(long)]
+    until_eof: bool,
 }
 
 /// The servers of the other labs.
@@ -101,6 +108,7 @@ enum Other {
     Shard(shard::ShardArgs),
     Cluster(cluster::ClusterArgs),
     Catalog(catalog::CatalogArgs),
+    Watchdog(watchdog::WatchdogArgs),
 }
 
 /// The program `servers`: parses its arguments and serves until it is told to stop.
@@ -115,6 +123,7 @@ pub fn servers(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Other::Shard(args)) => return exit::finish("servers", shard::run(args)),
         Some(Other::Cluster(args)) => return exit::finish("servers", cluster::run(args)),
         Some(Other::Catalog(args)) => return exit::finish("servers", catalog::run(args)),
+        Some(Other::Watchdog(args)) => return exit::finish("servers", watchdog::run(args)),
         None => {}
     }
     match serve(parsed) {
@@ -164,6 +173,7 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
         limits: Limits { max_value: arguments.max_value },
         max_connections: arguments.max_connections,
         backlog: Backlog { writes: arguments.backlog, ..Backlog::default() },
+        control: arguments.control,
         ..Settings::new(mode)
     };
     let lab = Lab {
@@ -175,6 +185,9 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
         settings,
     };
     let stop = StopSwitch::on_signal()?;
+    if arguments.until_eof {
+        stop.also_on_eof()?;
+    }
     lab.run(&mut io::stdout().lock(), |notify| {
         // If the host is gone already, there is nothing left to stop.
         stop.set(move || drop(notify.send(Notice::Stop)));

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: what they stop.
+//! SIGINT, SIGTERM and the end of standard input: what they stop.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,13 +24,31 @@ impl StopSwitch {
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for _ in signals.forever() {
-                match &*shared.0.lock().unwrap_or_else(PoisonError::into_inner) {
-                    Some(stop) => stop(),
-                    None => std::process::exit(0),
-                }
+                shared.throw();
             }
         })?;
         Ok(switch)
+    }
+
+    /// The end of standard input does the same: whoever holds its other end has ended.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn also_on_eof(&self) -> io::Result<()> {
+        let shared = self.clone();
+        std::thread::Builder::new().name("until-eof".to_owned()).spawn(move || {
+            // What comes is not for this program; an error is an end as well.
+            let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+            shared.throw();
+        })?;
+        Ok(())
+    }
+
+    fn throw(&self) {
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(stop) => stop(),
+            None => std::process::exit(0),
+        }
     }
 
     /// From here on a signal does this.

@@ -1,4 +1,5 @@
-//! JSON Lines: one JSON object a line each way; the shard lab's messages and the cluster lab's requests.
+//! JSON Lines: one JSON object a line each way; the shard lab's messages, the cluster lab's requests, and what is said to
+//! the gossip lab's watchdogs.
 //!
 //! A line is handed in without its line end and in full; how long it may be is the port's bound. Values are
 //! carried as the text that came ([`serde_json::value::RawValue`]), skipped over and never built up: how
@@ -7,6 +8,7 @@
 pub mod adjacent;
 pub mod cluster;
 pub mod shard;
+pub mod watchdog;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;

@@ -4,11 +4,13 @@
 //! first, then a wrong number of arguments, then whatever is wrong with them.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use super::connection::{self, Server, Session};
 use super::{Arguments, fixed};
 use crate::base::limits::{MAX_KEY, SESSION_KEY};
 use crate::base::{Arithmetic, End, Expiry, Limits, Op, Read, StoreRule, Value};
+use crate::wire::lab::{self, Lab};
 use crate::wire::number::canonical;
 use crate::wire::request::{Call, Form, RespVersion, bulk, resp_error};
 
@@ -49,8 +51,21 @@ pub(super) enum Command {
     Flush,
     OpenSession,
     Once,
+    Lab(LabCommand),
     /// About the connection and the server, not the store.
     Server(Server),
+}
+
+/// The commands of `wire/lab.rs`.
+#[derive(Clone, Copy)]
+pub(super) enum LabCommand {
+    Get,
+    Set,
+    Clock,
+    Await,
+    Links,
+    Link,
+    Unlink,
 }
 
 /// The form of replies in which no null can occur.
@@ -86,6 +101,13 @@ pub(super) const TABLE: &[Row] = &[
     ("flushdb", Command::Flush, 1, ANY),
     ("lab.session", Command::OpenSession, 1, 1),
     ("lab.once", Command::Once, 4, ANY),
+    ("lab.get", Command::Lab(LabCommand::Get), 3, 3),
+    ("lab.set", Command::Lab(LabCommand::Set), 4, 4),
+    ("lab.clock", Command::Lab(LabCommand::Clock), 1, 1),
+    ("lab.await", Command::Lab(LabCommand::Await), 3, 3),
+    ("lab.links", Command::Lab(LabCommand::Links), 1, 1),
+    ("lab.link", Command::Lab(LabCommand::Link), 3, 3),
+    ("lab.unlink", Command::Lab(LabCommand::Unlink), 2, 2),
     ("echo", Command::Server(Server::Echo), 2, 2),
     ("info", Command::Server(Server::Info), 1, ANY),
     ("command", Command::Server(Server::Commands), 1, ANY),
@@ -178,6 +200,7 @@ fn run<'a>(
         },
         Command::OpenSession => write(Op::OpenSession, Form::Integer),
         Command::Once => once(a, session, now, limits),
+        Command::Lab(command) => Ok((Call::Lab(lab(command, a)?), Form::Bulk(session.version()))),
         Command::Server(command) => connection::run(command, a, session),
     }
 }
@@ -197,6 +220,32 @@ fn once<'a>(a: &Arguments<'a, '_>, session: &mut Session, now: u64, limits: &Lim
         (call @ Call::Static(_), form) => Ok((call, form)),
         _ => Err(Refusal::Text(fixed(b"-ERR LAB.ONCE takes a command that writes\r\n"))),
     }
+}
+
+/// What the gossip lab asks; see `wire/lab.rs`.
+fn lab<'a>(command: LabCommand, a: &Arguments<'a, '_>) -> Result<Lab<'a>, Refusal> {
+    let peer = |text| lab::replica(integer(text)?).map_err(Refusal::because);
+    let seen = |text| lab::clock(text).map_err(Refusal::because);
+    Ok(match command {
+        LabCommand::Get => Lab::Get { key: key(a.get(1))?, seen: seen(a.get(2))? },
+        LabCommand::Set => {
+            let (key, value) = (owned(a.get(1))?, value(a.get(2), 0));
+            let op = Op::Store { key, value, rule: StoreRule::Always };
+            Lab::Set { op, seen: seen(a.get(3))? }
+        }
+        LabCommand::Clock => Lab::Clock,
+        LabCommand::Await => {
+            let ms = u64::try_from(integer(a.get(2))?).map_err(|_| Refusal::NotInteger)?;
+            let within = Duration::from_millis(ms).min(lab::LONGEST_AWAIT);
+            Lab::Await { seen: seen(a.get(1))?, within }
+        }
+        LabCommand::Links => Lab::Links,
+        LabCommand::Link => {
+            let address = lab::address(a.get(2)).map_err(Refusal::because)?;
+            Lab::Link { peer: peer(a.get(1))?, address }
+        }
+        LabCommand::Unlink => Lab::Unlink { peer: peer(a.get(1))? },
+    })
 }
 
 /// `SET key value [NX|XX] [EX s|PX ms|EXAT s|PXAT ms]`.
@@ -322,6 +371,10 @@ pub(super) fn is_any(text: &[u8], names: &[&str]) -> bool {
 }
 
 impl Refusal {
+    fn because(why: String) -> Self {
+        Self::Text(resp_error(format_args!("{why}")))
+    }
+
     fn reply(self, command: &str) -> Cow<'static, [u8]> {
         match self {
             Refusal::Arity => {

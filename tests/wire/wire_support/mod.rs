@@ -80,6 +80,8 @@ impl Model {
             Call::Stats(b"items") => form.stats(out, std::iter::empty::<(&str, &str)>()),
             Call::Stats(_) => form.no_such_stats(out),
             Call::Info(_) => form.stats(out, std::iter::empty::<(&str, &str)>()),
+            // What each means is for a replica; `wire/lab.rs` tests how they are read.
+            Call::Lab(_) => form.failure(out, &consistency_lab::wire::Failure::OutcomeUnknown),
             Call::Static(reply) => out.extend_from_slice(&reply),
             Call::Quit(reply) => {
                 out.extend_from_slice(reply);
