@@ -192,6 +192,7 @@ impl<'a> Run<'a> {
                 remember_own: mode.reply_at == ReplyAt::Submission,
                 backlog: Backlog::default(),
                 tail: Tail::default(),
+                patience: Duration::ZERO,
                 recovered: Recovered::default(),
             };
             let node = Node::new(mode, build, setup, opened.store, Vec::new(), opened.kept);

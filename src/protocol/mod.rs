@@ -40,6 +40,8 @@ pub struct Setup {
     pub backlog: Backlog,
     /// How much of a replicated log is held in memory for replicas that lag, behind what is delivered.
     pub tail: Tail,
+    /// How long a replica that begins without data, and needs nobody's leave, waits for a peer who may know more.
+    pub patience: Duration,
     /// What an earlier life left on disk.
     pub recovered: Recovered,
 }

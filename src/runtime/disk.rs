@@ -401,7 +401,12 @@ mod tests {
         let round = slot.begin(3);
         for (index, after) in [u64::MAX, 0, disk.written()].into_iter().enumerate() {
             let ticket = slot.ticket(round, index);
-            disk.hand_out(vec![Reply { ticket, outcome: Outcome::Stored, after }]);
+            disk.hand_out(vec![Reply {
+                ticket,
+                outcome: Outcome::Stored,
+                after,
+                version: Timestamp::ZERO,
+            }]);
         }
         disk.sync().expect("the disk takes it");
         let stored = Some(Outcome::Stored);

@@ -64,6 +64,9 @@ pub enum Notice {
     Stop,
 }
 
+/// How long a replica that begins without data waits for a peer who may know what it had.
+const PATIENCE: Duration = Duration::from_millis(300);
+
 /// A replica that runs.
 struct Running {
     replica: Arc<Replica>,
@@ -139,6 +142,7 @@ impl Host {
                 remember_own: settings.mode.reply_at == crate::protocol::ReplyAt::Submission,
                 backlog: settings.backlog,
                 tail: Tail::default(),
+                patience: if settings.control { Duration::ZERO } else { PATIENCE },
                 recovered: Recovered::default(),
             };
             let node =

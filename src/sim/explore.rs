@@ -189,6 +189,7 @@ impl State {
                 remember_own: false,
                 backlog: Backlog::default(),
                 tail: Tail::default(),
+                patience: Duration::ZERO,
                 recovered: Recovered::default(),
             }),
             now: Duration::ZERO,

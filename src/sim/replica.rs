@@ -162,6 +162,7 @@ impl World<'_> {
             remember_own: self.mode.reply_at == ReplyAt::Submission,
             backlog: Backlog::default(),
             tail: self.tail(),
+            patience: Duration::from_millis(20),
             recovered: Recovered::default(),
         };
         let position = opened.store.position();

@@ -94,6 +94,7 @@ impl Cluster {
             remember_own: self.mode.reply_at == ReplyAt::Submission,
             backlog: self.backlog,
             tail: Tail::default(),
+            patience: Duration::ZERO,
             recovered: Recovered::default(),
         };
         self.next_life += 1;

@@ -42,7 +42,8 @@
 //!   concurrent to both, the numbers may put b before c and c before a. A Lamport timestamp is such an order.
 //! - An acknowledgement is worth what the disk behind it remembers, so all that is sent leaves when the disk keeps
 //!   what came before it. A replica that lost what it had acknowledged (power, without `--sync always`) is refused
-//!   ([`Violation::Forgot`]): it would draw timestamps a second time. With an empty folder it gets everything back.
+//!   ([`Violation::Forgot`]): it would draw timestamps a second time. With an empty folder it gets everything back;
+//!   it takes writes when it has, or when it has met nobody for a while: then it may be the first of all.
 //!
 //! Source: R. Golding, *A weak-consistency architecture for distributed information services*, 1992 (timestamped
 //! anti-entropy, the summary and acknowledgement vectors); D. Terry et al., *Session Guarantees for Weakly Consistent
@@ -79,8 +80,10 @@ const ASK_AFTER: Duration = Duration::from_millis(100);
 pub struct Gossip<R> {
     setup: Setup,
     clock: LamportClock,
-    /// It has taken part once: from then on it takes writes.
+    /// It takes writes.
     live: bool,
+    /// When it began.
+    began: Option<Duration>,
     /// It began without data and has neither written nor been told anything.
     fresh: bool,
     /// What is executed.
@@ -127,6 +130,7 @@ impl<R: Rules> Gossip<R> {
         Self {
             clock,
             live: false,
+            began: None,
             fresh: recovered.incarnation == 0,
             last_own: have.get(me),
             own: VecDeque::new(),
@@ -302,6 +306,27 @@ impl<R: Rules> Gossip<R> {
         Ok(())
     }
 
+    /// Takes writes from here on, if there is no reason to wait. One that begins without data may have had some, and
+    /// others may know what it wrote then: it waits until it has what those know whom it meets, but not for ever to
+    /// meet somebody.
+    fn begin(&mut self, now: Now, fx: &mut Effects) {
+        if self.live {
+            return;
+        }
+        let began = *self.began.get_or_insert(now.since_start);
+        let may = if !self.fresh {
+            true
+        } else if self.standing.open().next().is_some() {
+            self.standing.who_has_more(&self.have).is_none()
+        } else {
+            self.setup.replicas == 1 || began + self.setup.patience <= now.since_start
+        };
+        if may {
+            self.live = true;
+            fx.events.push(Event::Live(self.standing.incarnation()));
+        }
+    }
+
     fn gather_acknowledgements(&mut self, fx: &mut Effects) {
         let by_all = self.standing.acknowledged::<R>();
         self.log.acknowledged(&by_all);
@@ -419,10 +444,8 @@ impl<R: Rules> Protocol for Gossip<R> {
     }
 
     fn finish(&mut self, now: Now, fx: &mut Effects) {
-        if !std::mem::replace(&mut self.live, true) {
-            fx.events.push(Event::Live(self.standing.incarnation()));
-        }
         self.ask(now, fx);
+        self.begin(now, fx);
         if self.standing.is_due(now.since_start) {
             self.gather_acknowledgements(fx);
             self.standing.tell(&self.have, fx);
@@ -432,7 +455,9 @@ impl<R: Rules> Protocol for Gossip<R> {
     fn deadline(&self) -> Option<Duration> {
         let ripe = self.inflow.ripe_at(&self.have, self.setup.write_delay);
         let ask = self.behind_since.filter(|_| self.asked.is_none()).map(|at| at + ASK_AFTER);
-        [ripe, ask, self.standing.due_at()].into_iter().flatten().min()
+        let begin = self.began.filter(|_| !self.live && self.standing.open().next().is_none());
+        let begin = begin.map(|began| began + self.setup.patience);
+        [ripe, ask, begin, self.standing.due_at()].into_iter().flatten().min()
     }
 
     fn not_live(&self) -> Option<Refusal> {

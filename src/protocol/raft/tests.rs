@@ -25,6 +25,7 @@ impl<R: Rules> Bench<R> {
             remember_own: false,
             backlog: Backlog::default(),
             tail: Tail::default(),
+            patience: Duration::ZERO,
             recovered: Recovered { kept: disk.clone(), ..Recovered::default() },
         };
         let mut bench = Self { machine: RaftMachine::new(setup), fx: Effects::new(3), disk };
