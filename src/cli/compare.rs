@@ -54,7 +54,7 @@ pub struct CompareArgs {
     /// How many keys.
     #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u16).range(1..=1000))]
     keys: u16,
-    /// How long a message between two replicas takes at the least, from 10us to 50ms.
+    /// How long a message between two replicas takes, about (some are nearer to each other), from 10us to 50ms.
     #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = delay)]
     delay: Duration,
     /// When a write counts as kept: always, batch or os, as for servers.

@@ -12,10 +12,10 @@ use super::svg::{Colour, Frame, Svg};
 use super::table::grouped;
 use crate::check::{Answer, MODELS};
 
-const WIDTH: f64 = 1240.0;
+const WIDTH: f64 = 1280.0;
 const MARGIN: f64 = 28.0;
 /// Above the first row, and the height of each.
-const HEAD: f64 = 206.0;
+const HEAD: f64 = 214.0;
 const ROW: f64 = 104.0;
 /// Below the last row: the axis, the legend.
 const AXIS: f64 = 26.0;
@@ -25,10 +25,10 @@ const NOTE: f64 = 20.0;
 const LATENCY: (f64, f64) = (216.0, 596.0);
 const ANSWERED: (f64, f64) = (636.0, 736.0);
 const STALE: (f64, f64) = (766.0, 866.0);
-const NETWORK: f64 = 900.0;
-const LADDER: f64 = 1024.0;
-const RUNG: f64 = 18.0;
-const RADIUS: f64 = 6.2;
+const NETWORK: f64 = 906.0;
+const LADDER: f64 = 1050.0;
+const RUNG: f64 = 17.0;
+const RADIUS: f64 = 6.0;
 
 const STYLE: &str = "\
 text { font: 13.5px system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif; }
@@ -117,7 +117,7 @@ fn headings(svg: &mut Svg) {
         let x = LADDER + RUNG * number as f64 + 4.0;
         let y = HEAD - 14.0;
         svg.line(&format!(
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"small\" transform=\"rotate(-58 {x:.1} {y:.1})\">{}</text>",
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"small\" transform=\"rotate(-62 {x:.1} {y:.1})\">{}</text>",
             short(model.name)
         ));
     }
@@ -252,14 +252,14 @@ fn legend(svg: &mut Svg, table: &ModeTable, top: f64) {
     }
     let mut x = LADDER;
     let answers = [
-        (Some(Answer::Valid), "held"),
-        (Some(Answer::Violation(Vec::new())), "broken"),
-        (None, "not decided"),
+        (Some(Answer::Valid), "held", 56.0),
+        (Some(Answer::Violation(Vec::new())), "broken", 68.0),
+        (None, "not decided", 0.0),
     ];
-    for (answer, words) in &answers {
+    for (answer, words, width) in &answers {
         draw_rung(svg, answer.as_ref(), (x, y));
         svg.words(x + 11.0, y + 4.5, "small", "start", words);
-        x += 60.0;
+        x += width;
     }
     for (number, note) in table.notes.iter().enumerate() {
         let y = top + LEGEND + NOTE * number as f64 + 12.0;

@@ -116,13 +116,13 @@ impl Comparison {
         ModeTable {
             title: format!("{} consistency {modes}, the same work and the same faults", rows.len()),
             subtitle: format!(
-                "{} operations of {} clients on {} keys, {} replicas, {} between two of them; faults: {}; seed {}",
+                "{} operations of {} clients on {} keys, {} replicas about {} ms from each other; faults: {}; seed {}",
                 settings.operations,
                 settings.clients,
                 settings.keys,
                 settings.replicas,
-                humantime::format_duration(std::time::Duration::from_nanos(settings.delay)),
-                settings.faults,
+                settings.delay as f64 / 1e6,
+                settings.faults.to_string().replace(',', ", "),
                 settings.seed,
             ),
             rows,
