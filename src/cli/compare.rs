@@ -26,6 +26,7 @@ const UNDECIDED: u8 = 2;
   lab compare --seed 7 --modes eventual,linearizable
   lab compare --faults none --ops 2000                 # what a mode costs while nothing fails
   lab compare --delay 20ms --faults partition          # replicas far from each other
+  lab compare --real --faults partition                # threads, sockets and files, in real time
 
 In the simulator the same arguments give the same bytes, on any machine. docs/compare.md tells how to read the table.
 Exit codes: 0 every mode kept its promise, 1 one did not, 2 not decided, 64 wrong usage, 74 the system refused.")]
@@ -55,8 +56,12 @@ pub struct CompareArgs {
     #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u16).range(1..=1000))]
     keys: u16,
     /// How long a message between two replicas takes, about (some are nearer to each other), from 10us to 50ms.
-    #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = delay)]
+    #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = delay, conflicts_with = "real")]
     delay: Duration,
+    /// On real threads and sockets, in the time that it takes: some ten seconds a mode. Links fail in relays between the
+    /// replicas; a crash is a stop and a start on the same files.
+    #[arg(long)]
+    real: bool,
     /// When a write counts as kept: always, batch or os, as for servers.
     #[arg(long, value_name = "POLICY", default_value = "batch", value_parser = sync)]
     sync: Sync,
@@ -126,6 +131,7 @@ pub fn run(args: &CompareArgs, arguments: &[OsString]) -> anyhow::Result<ExitCod
         keys: args.keys,
         faults: args.faults,
         sync: args.sync,
+        real: args.real,
         delay: u64::try_from(args.delay.as_nanos()).unwrap_or(u64::MAX),
     };
     let mut left_out = Vec::new();

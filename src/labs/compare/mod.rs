@@ -4,24 +4,34 @@
 //! ```text
 //! scenario    one plan for all modes: a calm part, then a storm       measure    a history -> the figures of a row
 //! simulate    the scenario in virtual time (the default)
+//! real        the scenario on threads and sockets                       cluster    replicas that can be stopped
+//!                                                                       relay      links that can fail
 //! ```
 //!
 //! A row has latencies, throughput, the share of operations that were answered while a fault was in force, how old
 //! reads were, how fast the replicas became equal, what a write costs between replicas, and which models the recorded
 //! history keeps.
 
+mod cluster;
 mod measure;
+mod real;
+mod relay;
 pub mod scenario;
 mod simulate;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use thiserror::Error;
 
-use super::simulation::{Kept, SimulationError, verdict_name, write_summary};
+use super::judge::Judged;
+use super::simulation::{Kept, SimulationError, save_recorded, verdict_name, write_summary};
+use crate::client::ClientError;
+use crate::history::History;
 use crate::protocol::Mode;
 use crate::report::{self, FolderError, FormatError, ModeRow, ModeTable, compare_svg};
+use crate::runtime::StartError;
 use crate::sim::{PlanError, Sync, Verdict};
 use scenario::{Scenario, Settings, Unfair};
 
@@ -37,6 +47,23 @@ pub enum CompareError {
     /// What was asked for makes no plan.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// A replica does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The replicas do not come together.
+    #[error("the replicas of mode {0} have not found each other in time")]
+    NotLive(&'static str),
+    /// A replica did not answer while nothing failed.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The system refused something.
+    #[error("cannot {action}: {source}")]
+    System {
+        /// What.
+        action: &'static str,
+        /// What it says.
+        source: io::Error,
+    },
     /// A simulated run could not be kept.
     #[error(transparent)]
     Simulation(#[from] SimulationError),
@@ -53,7 +80,14 @@ pub enum CompareError {
 struct Compared {
     row: ModeRow,
     verdict: Verdict,
-    kept: Option<Box<Kept>>,
+    run: Run,
+}
+
+/// The run that it came from.
+#[derive(Debug)]
+enum Run {
+    Simulated(Box<Kept>),
+    Recorded(Box<(History, Judged)>),
 }
 
 /// What is to be compared.
@@ -84,7 +118,10 @@ impl Comparison {
         let mut compared = Vec::new();
         for mode in &self.modes {
             progress(mode);
-            compared.push(simulate::compared(&scenario, mode)?);
+            compared.push(match self.settings.real {
+                false => simulate::compared(&scenario, mode)?,
+                true => real::compared(&self.settings, &scenario, mode)?,
+            });
         }
         let table = self.table(&scenario, compared.iter().map(|one| one.row.clone()).collect());
         Ok(Results { comparison: self, compared, table })
@@ -92,7 +129,8 @@ impl Comparison {
 
     /// The name of its folder.
     pub fn name(&self) -> String {
-        format!("compare-{}", self.settings.seed)
+        let real = if self.settings.real { "real-" } else { "" };
+        format!("compare-{real}{}", self.settings.seed)
     }
 
     fn table(&self, scenario: &Scenario, rows: Vec<ModeRow>) -> ModeTable {
@@ -113,15 +151,18 @@ impl Comparison {
                 row.mode
             ));
         }
+        let distance = match settings.real {
+            true => "threads and sockets of one machine".to_owned(),
+            false => format!("about {} ms from each other", settings.delay as f64 / 1e6),
+        };
         ModeTable {
             title: format!("{} consistency {modes}, the same work and the same faults", rows.len()),
             subtitle: format!(
-                "{} operations of {} clients on {} keys, {} replicas about {} ms from each other; faults: {}; seed {}",
+                "{} operations of {} clients on {} keys, {} replicas, {distance}; faults: {}; seed {}",
                 settings.operations,
                 settings.clients,
                 settings.keys,
                 settings.replicas,
-                settings.delay as f64 / 1e6,
                 settings.faults.to_string().replace(',', ", "),
                 settings.seed,
             ),
@@ -158,7 +199,7 @@ impl Results {
             .collect();
         let summary = json!({
             "command_line": command_line,
-            "driver": "simulator",
+            "driver": if settings.real { "threads and sockets" } else { "simulator" },
             "seed": settings.seed,
             "replicas": settings.replicas,
             "clients": settings.clients,
@@ -176,8 +217,15 @@ impl Results {
         report::write_text(folder, "compare.csv", &self.table.csv()?)?;
         report::write_text(folder, "compare.svg", &compare_svg(&self.table))?;
         for one in &self.compared {
-            if let Some(kept) = &one.kept {
-                kept.save(&folder.join(one.row.mode), command_line)?;
+            let folder = folder.join(one.row.mode);
+            match &one.run {
+                Run::Simulated(kept) => kept.save(&folder, command_line)?,
+                Run::Recorded(run) => {
+                    let (history, judged) = &**run;
+                    let title = format!("lab compare, {}", one.row.mode);
+                    let more = serde_json::Map::new();
+                    save_recorded(&folder, &title, history, judged, command_line, more)?;
+                }
             }
         }
         Ok(())

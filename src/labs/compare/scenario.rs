@@ -31,7 +31,7 @@ pub(super) const BEGIN: u64 = 1000 * MS;
 pub(super) const PATIENCE: u64 = 1000 * MS;
 
 /// How long a replica lets a request wait that it cannot serve yet, before it refuses.
-const REPLICA_PATIENCE: u64 = 800 * MS;
+pub(super) const REPLICA_PATIENCE: u64 = 800 * MS;
 
 /// How long a fault lasts, and the rest behind it, from and to.
 const FAULT: (u64, u64) = (1000 * MS, 2000 * MS);
@@ -65,6 +65,8 @@ pub struct Settings {
     pub faults: FaultSet,
     /// When a write counts as kept.
     pub sync: Sync,
+    /// Whether on real threads and sockets, where links are as fast as they are and fewer kinds of faults can be had.
+    pub real: bool,
     /// How long a message between two replicas takes, about: half of it to one and a half, by the pair. In nanoseconds.
     pub delay: u64,
 }
@@ -94,7 +96,11 @@ impl Settings {
     /// The kinds of faults that not all of these modes survive as they promise, and why.
     pub fn unfair(&self, modes: &[&'static Mode]) -> Vec<Unfair> {
         let early = modes.iter().find(|mode| mode.reply_at == ReplyAt::Submission);
+        let on_threads = [Kind::Crash, Kind::Partition, Kind::OneWay, Kind::SlowLink, Kind::Cut];
         let why = |kind: Kind| match kind {
+            kind if self.real && !on_threads.contains(&kind) => {
+                Some("only the simulator has it".to_owned())
+            }
             Kind::PowerLoss if self.sync != Sync::Always => {
                 Some("with --sync batch or os it takes back what was answered".to_owned())
             }
@@ -184,6 +190,12 @@ impl Scenario {
     /// The operations of a client, in their order.
     pub fn steps(&self, client: usize) -> &[Step] {
         self.plan.clients.get(client).map_or(&[], |script| &script.steps)
+    }
+
+    /// The greatest value that is written.
+    pub fn values(&self) -> u32 {
+        let steps = self.plan.clients.iter().flat_map(|client| &client.steps);
+        steps.filter_map(|step| step.write).max().unwrap_or(0)
     }
 
     /// The faults.

@@ -2,11 +2,9 @@
 
 use super::measure::measure;
 use super::scenario::Scenario;
-use super::{CompareError, Compared};
-use crate::check::spec::SPECS;
-use crate::check::{Budget, Problem, staleness};
-use crate::history::ValueId;
-use crate::labs::simulation::Kept;
+use super::{CompareError, Compared, Run};
+use crate::check::staleness;
+use crate::labs::simulation::{Kept, with_problem};
 use crate::protocol::Mode;
 use crate::report::{Cost, ModeRow};
 use crate::sim::plan::Step;
@@ -18,8 +16,7 @@ pub(super) fn compared(scenario: &Scenario, mode: &'static Mode) -> Result<Compa
     let kept = Kept::run(scenario.plan(mode.name))?;
     let history = &kept.outcome.history;
     let measured = measure(scenario, history, 0);
-    let (initial, budget) = (ValueId::NIL, Budget::unlimited());
-    let staleness = staleness::profile(&Problem { history, spec: &SPECS[0], initial, budget });
+    let staleness = with_problem(history, staleness::profile);
     let counted = kept.outcome.counted;
     let convergence = counted.converged_at.map(|at| at.saturating_sub(counted.healed_at));
     let (write_cost, read_cost) = costs(scenario, mode)?;
@@ -37,7 +34,7 @@ pub(super) fn compared(scenario: &Scenario, mode: &'static Mode) -> Result<Compa
         ladder: kept.judged.ladder.clone(),
         faults: history.faults.len(),
     };
-    Ok(Compared { row, verdict: kept.outcome.verdict.clone(), kept: Some(Box::new(kept)) })
+    Ok(Compared { row, verdict: kept.outcome.verdict.clone(), run: Run::Simulated(Box::new(kept)) })
 }
 
 /// What a write and a read cost between the replicas: the same writes without reads and faults, the same reads without
