@@ -248,7 +248,7 @@ fn legend(svg: &mut Svg, table: &ModeTable, top: f64) {
         svg.line(&format!("<circle class=\"dot-{name}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"6\"/>"));
         let words = format!("{name}s: median, 99 %, 99.9 %");
         svg.words(x + 64.0, y + 4.5, "small", "start", &words);
-        x += 250.0;
+        x += 280.0;
     }
     let mut x = LADDER;
     let answers = [

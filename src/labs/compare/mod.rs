@@ -144,6 +144,13 @@ impl Comparison {
                 "answered in faults: within 1 s, of those due while one of {faults} faults was in force"
             ));
         }
+        if settings.real {
+            notes.push(
+                "stale: newer versions are those acknowledged later, a guess for concurrent writes; \
+                 none where the history is linearizable"
+                    .to_owned(),
+            );
+        }
         for row in rows.iter().filter(|row| row.faults < faults) {
             let left_out = faults - row.faults;
             notes.push(format!(

@@ -14,7 +14,10 @@ use super::scenario::{BEGIN, Scenario, Settings};
 use super::simulate::each;
 use super::{CompareError, Compared, Run};
 use crate::base::ReplicaId;
-use crate::check::{MODELS, Model, staleness};
+use crate::check::ladder::Rung;
+use crate::check::models::View;
+use crate::check::staleness::{self, Staleness};
+use crate::check::{Answer, MODELS, Model};
 use crate::client::{Certainty, Client, ClientError};
 use crate::history::{
     self, Action, Builder, Clock, Completion, History, Invocation, Outcome, Told,
@@ -52,7 +55,11 @@ pub(super) fn compared(
     cluster.stop();
     let measured = measure(scenario, &history, 0);
     let (judged, verdict) = judge(&history);
-    let staleness = simulation::with_problem(&history, staleness::profile);
+    let mut staleness = simulation::with_problem(&history, staleness::profile);
+    let linearizable = |rung: &Rung| rung.model.view == View::RealTime;
+    if judged.ladder.rungs.iter().any(|rung| linearizable(rung) && rung.answer == Answer::Valid) {
+        staleness = fresh(staleness);
+    }
     let row = ModeRow {
         mode: mode.name,
         promise: mode.promise,
@@ -68,6 +75,19 @@ pub(super) fn compared(
         faults: history.faults.len(),
     };
     Ok(Compared { row, verdict, run: Run::Recorded(Box::new((history, judged))) })
+}
+
+/// In a linearizable history no read is stale: there is an order of versions in which all are current. The order of their
+/// acknowledgements, which is all that is known here, need not be that one where writes were concurrent.
+fn fresh(guessed: Staleness) -> Staleness {
+    let mut staleness = guessed;
+    staleness.fresh += std::mem::take(&mut staleness.stale);
+    staleness.worst = None;
+    for histogram in [&mut staleness.versions, &mut staleness.behind] {
+        histogram.reset();
+        histogram.saturating_record_n(0, staleness.fresh);
+    }
+    staleness
 }
 
 fn judge(history: &History) -> (Judged, Verdict) {
