@@ -186,15 +186,18 @@ fn pump(
         if !may_pass(shared, way, number) {
             return Ok(());
         }
-        to.write_all(&piece[..length])?;
         let skipped = preface.min(length);
         preface -= skipped;
         let before = counter.traffic;
         counter.count(&piece[skipped..length]);
         let new = counter.traffic.since(before);
-        let passed = &mut shared.lock().directions[way as usize].passed;
-        passed.messages += new.messages;
-        passed.bytes += new.bytes;
+        {
+            let passed = &mut shared.lock().directions[way as usize].passed;
+            passed.messages += new.messages;
+            passed.bytes += new.bytes;
+        }
+        // Whoever has it can rely on its being counted.
+        to.write_all(&piece[..length])?;
     }
 }
 
