@@ -22,6 +22,9 @@ use super::reads_from::wrote;
 use crate::base::ReplicaId;
 use crate::history::{Clock, History, NEVER, OpId, ValueId};
 
+/// What is further behind counts as this: twelve days in microseconds.
+const MOST: u64 = 1 << 40;
+
 /// Where the order of versions comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Versions {
@@ -57,7 +60,9 @@ pub struct Staleness {
 /// How far behind each read was.
 pub fn profile(problem: &Problem<'_>) -> Staleness {
     let history = problem.history;
-    let empty = || Histogram::new(3).expect("three significant digits are allowed");
+    // With bounds: one that grows does not do so where it is told to saturate.
+    let empty =
+        || Histogram::new_with_bounds(1, MOST, 3).expect("1, 2^40 and three digits are allowed");
     let mut staleness = Staleness {
         order: order(history),
         versions: empty(),
@@ -250,6 +255,16 @@ mod tests {
         assert_eq!(staleness.worst, Some((OpId(5), 3)));
         // w(x,1) completed as event 1, r(x,0) was invoked as event 10.
         assert_eq!(staleness.behind.max(), 9);
+    }
+
+    #[test]
+    fn a_read_may_be_behind_by_seconds() {
+        let mut history = history("0: w(x,1) \n 1: r(x,0)");
+        history.clock = Clock::Nanoseconds;
+        history.operations[0].completed_at = Some(0);
+        history.operations[1].invoked_at = 5_000_000_000;
+        let behind = profile(&problem(&history)).behind.max();
+        assert!((5_000_000..5_010_000).contains(&behind), "{behind} microseconds");
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod check;
 pub mod client;
 mod client_history;
 pub mod cluster;
+pub mod compare;
 pub mod demo;
 pub mod draw;
 pub mod exercise;
@@ -42,6 +43,7 @@ use clap::{CommandFactory, Parser, Subcommand};
   lab check history.jsonl    # which consistency models a recorded history keeps
   lab sim --consistency sequential --seeds 0..1000    # faults in virtual time
   lab master < commands.txt  # servers, clients and links as the commands say
+  lab compare                # every mode under the same work and faults, in one table and one picture
 
 Start servers with scripts/server-normal.sh sequential"
 )]
@@ -57,6 +59,7 @@ enum LabCommand {
     Bench(bench::BenchArgs),
     Check(check::CheckArgs),
     Sim(sim::SimArgs),
+    Compare(compare::CompareArgs),
     Shard(shard::ShardArgs),
     Cluster(cluster::ClusterArgs),
     #[command(name = "2pc")]
@@ -91,6 +94,9 @@ pub fn lab(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Some(LabCommand::Sim(args)) => {
             return exit::finish_verdict("lab", sim::run(&args, &arguments));
+        }
+        Some(LabCommand::Compare(args)) => {
+            return exit::finish_verdict("lab", compare::run(&args, &arguments));
         }
         Some(LabCommand::Shard(args)) => shard::run(&args, &arguments),
         Some(LabCommand::Cluster(args)) => cluster::run(&args, &arguments),

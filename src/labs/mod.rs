@@ -1,6 +1,7 @@
 //! The labs: what each starts, in one file or folder a lab.
 
 pub mod cluster;
+pub mod compare;
 pub mod demo;
 pub mod exercise;
 pub mod gossip;

@@ -87,7 +87,8 @@ fn replicas(history: &History) -> usize {
     ids.len()
 }
 
-fn with_problem<R>(history: &History, use_it: impl FnOnce(&Problem<'_>) -> R) -> R {
+/// Lends a history as a problem whose search may ask so often that a verdict depends on the history alone.
+pub(super) fn with_problem<R>(history: &History, use_it: impl FnOnce(&Problem<'_>) -> R) -> R {
     let asked = AtomicU64::new(0);
     let spent = || asked.fetch_add(1, Ordering::Relaxed) >= PATIENCE;
     let budget = Budget::new(&spent);

@@ -11,6 +11,8 @@
 mod bar_chart;
 mod bars;
 mod compare;
+mod compare_modes;
+mod compare_svg;
 mod dots;
 mod folder;
 mod format_csv;
@@ -33,6 +35,8 @@ pub use bars::{bar, bars};
 pub use compare::{
     Comparison, PAIR_MODES, compare_folders, comparison_svg, comparison_text, pairs_folder,
 };
+pub use compare_modes::{Cost, ModeRow, ModeTable};
+pub use compare_svg::compare_svg;
 pub use dots::{Band, DotChart, DotPanel, Dots, dot_chart};
 pub use folder::{FolderError, numbered, prepare, write_files, write_text};
 pub use format_json::{KindSummary, PairsSummary, Summary, median, summarize};

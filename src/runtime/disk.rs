@@ -388,7 +388,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::base::Outcome;
+    use crate::base::{Outcome, Timestamp};
     use crate::runtime::slot::Slot;
 
     #[test]

@@ -52,6 +52,7 @@ pub use sweep::{Failure, Sweep, SweepOptions, sweep, sweep_with};
 pub use verdict::{Broken, Checker, Finding, Kind, Verdict, no_checker};
 
 use crate::history::History;
+use crate::wire::traffic::Traffic;
 use record::Recorder;
 use world::World;
 
@@ -68,6 +69,19 @@ pub struct Outcome {
     pub events: u64,
     /// How long it took in virtual time, in nanoseconds.
     pub virtual_time: u64,
+    /// What was counted on the way.
+    pub counted: Counted,
+}
+
+/// What is counted of a run of replicas, for those who compare; times in nanoseconds of virtual time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// What the replicas sent each other, from the beginning to the end.
+    pub traffic: Traffic,
+    /// When all faults ended: right behind the last operation of the clients.
+    pub healed_at: u64,
+    /// When every replica had taken a write again and all held the same; `None` where they never did.
+    pub converged_at: Option<u64>,
 }
 
 /// Runs a plan.
@@ -79,8 +93,9 @@ pub fn run(plan: &Plan, detail: Detail, checker: &Checker<'_>) -> Result<Outcome
     let recorder = Recorder::new(detail, Some(&plan.mode));
     let mut world = World::new(plan, resolved, recorder);
     world.run();
-    let World { recorder, broken, events, now, healed_at, .. } = world;
+    let World { recorder, broken, events, now, healed_at, converged_at, sent, .. } = world;
     let (history, trace) = recorder.finish(healed_at);
     let verdict = Verdict::of(checker(&history), broken);
-    Ok(Outcome { history, trace, verdict, events, virtual_time: now })
+    let counted = Counted { traffic: sent.traffic, healed_at, converged_at };
+    Ok(Outcome { history, trace, verdict, events, virtual_time: now, counted })
 }

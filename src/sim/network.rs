@@ -18,8 +18,16 @@ impl World<'_> {
         (0..self.replicas_count()).filter(move |peer| *peer != of)
     }
 
-    /// Puts something on a link.
+    /// Sends something: counts it, and puts it on its link.
     pub fn send(&mut self, from: u16, to: u16, session: u32, payload: Payload) {
+        if let Payload::Data { bytes, .. } = &payload {
+            self.sent.count(bytes);
+        }
+        self.put(from, to, session, payload);
+    }
+
+    /// Puts something on a link.
+    fn put(&mut self, from: u16, to: u16, session: u32, payload: Payload) {
         let (now, fifo) = (self.now, self.duties.fifo);
         if let Some((at, payload)) = self.link_mut(from, to).send(now, fifo, session, payload) {
             self.schedule(at, Event::Arrive { from, to, session, payload });
@@ -29,7 +37,7 @@ impl World<'_> {
     /// What was held up goes on its way.
     pub fn release(&mut self, from: u16, to: u16) {
         for (session, payload) in self.link_mut(from, to).take_held() {
-            self.send(from, to, session, payload);
+            self.put(from, to, session, payload);
         }
     }
 

@@ -74,6 +74,7 @@ pub(super) fn run_caught(
             verdict: Verdict::Violation { history: None, broken: Some(broken) },
             events: 0,
             virtual_time: 0,
+            counted: super::Counted::default(),
         })
     })
 }

@@ -15,6 +15,7 @@ use super::record::Recorder;
 use super::replica::Replica;
 use super::verdict::{Broken, Kind};
 use crate::protocol::{Mode, Protocol, Reads, ReplyAt, Setup, Writes};
+use crate::wire::traffic::FrameCounter;
 
 /// A run that goes on for longer does not come to rest.
 pub(super) const MAX_EVENTS: u64 = 50_000_000;
@@ -76,6 +77,9 @@ pub(super) struct World<'a> {
     pub events: u64,
     pub phase: Phase,
     pub healed_at: u64,
+    pub converged_at: Option<u64>,
+    /// What replicas have sent each other.
+    pub sent: FrameCounter,
     pub replicas: Vec<Replica>,
     /// From each replica to each other, row by row.
     pub links: Vec<Link>,
@@ -113,6 +117,8 @@ impl<'a> World<'a> {
             events: 0,
             phase: Phase::Faults,
             healed_at: 0,
+            converged_at: None,
+            sent: FrameCounter::default(),
             replicas: (0..n).map(|_| Replica::new()).collect(),
             links: plan.links.iter().enumerate().map(link).collect(),
             sessions: 0,
@@ -233,6 +239,7 @@ impl<'a> World<'a> {
             }
             Phase::Healed if self.busy_clients == 0 && self.has_converged() => {
                 self.phase = Phase::Reading;
+                self.converged_at = Some(self.now);
                 self.recorder.converged(self.now);
                 self.read_everything();
             }

@@ -16,6 +16,7 @@
 //! peer        what replicas say to each other: a preface, then frames
 //! two_phase   what a coordinator and its participants say to each other
 //! frame       what all binary frames share
+//! traffic     how many frames and bytes go between replicas
 //! raft        what the replicas of a Raft group say, inside of peer frames
 //! gossip      what replicas say that converge without one order, inside of peer frames
 //! codec       operations as bytes, for peer frames
@@ -42,6 +43,7 @@ pub mod reply;
 pub mod request;
 pub mod resp;
 pub mod simple_resp;
+pub mod traffic;
 pub mod two_phase;
 
 pub use decoder::{Decoder, Tongue};

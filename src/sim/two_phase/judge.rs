@@ -9,7 +9,7 @@ use crate::check::{Answer, Budget, Problem, agreement, linearizable, strict};
 use crate::history::{History, OpId, ValueId};
 use crate::protocol::two_phase::Status;
 use crate::sim::verdict::{Finding, Kind};
-use crate::sim::{Outcome, Verdict};
+use crate::sim::{Counted, Outcome, Verdict};
 
 /// How often a search may ask whether it is to end: a count, so that a verdict depends on the history alone.
 const PATIENCE: u64 = 4_000;
@@ -86,7 +86,7 @@ impl World<'_> {
         let World { recorder, broken, events, now, healed_at, .. } = self;
         let (history, trace) = recorder.finish(healed_at);
         let verdict = Verdict::of(judge(&history, &hints), broken);
-        Outcome { history, trace, verdict, events, virtual_time: now }
+        Outcome { history, trace, verdict, events, virtual_time: now, counted: Counted::default() }
     }
 
     /// For each operation, where in the order of all commands it probably took effect.
