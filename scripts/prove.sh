@@ -67,7 +67,7 @@ done < <("$lab" 2pc sim --list-mutants)
 
 echo
 echo "Correct modes: nothing in $seeds seeds of 200 operations on 3 replicas, and in a tenth of that on 1 to 5."
-for mode in eventual sequential linearizable; do
+for mode in eventual session causal sequential linearizable; do
     # Elections take their time; a quarter of the seeds.
     [[ $mode == linearizable ]] && count=$((seeds / 4)) || count=$seeds
     sweep "correct" "$mode" 0 "nothing" --seeds "0..$count"

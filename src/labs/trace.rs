@@ -183,7 +183,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self, TraceError> {
         let build = mode.build.ok_or(TraceError::NotBuilt(mode.name))?;
         let replica = |me: u16, replicas: u16| {
-            let opened = storage::open(MemDisk::new(), 0)?;
+            let opened = storage::open_as(MemDisk::new(), 0, mode.has_versions())?;
             let setup = Setup {
                 me: ReplicaId(me),
                 replicas,

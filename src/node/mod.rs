@@ -276,6 +276,11 @@ impl<T> Node<T> {
     /// Works out what an own write amounts to here, and executes that at once.
     fn merge_own(&mut self, now: Now, op: Op, prompt: bool, ticket: T) -> Result<(), Refusal> {
         let (outcome, effect) = self.store.table().effect(op, now.unix_ms);
+        if matches!(&effect, Op::StoreMany(pairs) if pairs.is_empty()) {
+            let (after, version) = (self.store.appended(), Timestamp::ZERO);
+            self.output.replies.push(Reply { ticket, outcome, after, version });
+            return Ok(());
+        }
         let version = self.protocol.submit(now, effect, prompt, &mut self.fx)?;
         // Own writes come before all others.
         if let Some(own) = self.protocol.deliver(now) {

@@ -282,7 +282,12 @@ impl Replica {
             rest.reads.iter().for_each(|ticket| ticket.fill(Outcome::Stored));
         }
         if rest.holds {
-            self.tell_kept(source, rest.log_end);
+            if source == Source::Client && self.settings.mode.has_versions() {
+                // No client waits for a peer: what goes to peers gathers for a moment.
+                self.timer.mind(Some(self.clock.now().since_start + GATHER_AT_MOST));
+            } else {
+                self.tell_kept(source, rest.log_end);
+            }
         }
         if rest.installing
             && let Some(installed) = self.disk.take_installed()
@@ -448,7 +453,7 @@ impl Replica {
     }
 }
 
-/// How long frames gather at the most while a peer owes an answer.
+/// How long frames gather at the most while a peer owes an answer, or where nobody waits for them.
 const GATHER_AT_MOST: Duration = Duration::from_millis(1);
 
 /// Where an input comes from.

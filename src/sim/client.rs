@@ -5,6 +5,8 @@
 //! another replica than the client's first belongs to another process of the history, because the modes
 //! here promise something to a client of one replica; but for sessions, which carry what they have seen along.
 
+use std::collections::BTreeMap;
+
 use super::plan::{MS, Step};
 use super::random::{Concern, Stream};
 use super::record::Asks;
@@ -95,6 +97,8 @@ pub(super) struct Client {
     pub insists: bool,
     /// What it has written and read, where sessions carry that from replica to replica.
     seen: VectorClock,
+    /// The latest version of each key that it has written or read.
+    pub latest: BTreeMap<u16, Timestamp>,
 }
 
 impl Client {
@@ -111,6 +115,7 @@ impl Client {
             timer: false,
             insists: false,
             seen: VectorClock::new(),
+            latest: BTreeMap::new(),
         }
     }
 
@@ -241,7 +246,10 @@ impl World<'_> {
         if outcome == Outcome::Ok && remembers {
             asked.version.into_iter().for_each(|ts| self.clients[client as usize].seen.observe(ts));
         }
-        let operation = asked.operation;
+        if outcome == Outcome::Ok && self.mode.reads == Reads::Seen {
+            self.judge_session(client, request);
+        }
+        let operation = self.requests[request as usize].operation;
         let value = read.map(|source| {
             source.map_or(ValueId::NIL, |write| self.requests[write as usize].value_id)
         });

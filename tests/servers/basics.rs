@@ -223,7 +223,6 @@ fn wrong_usage_is_one_line_and_64() {
         64,
         &["eventual", "sequential", "invalid value 'strict'"],
     );
-    assert_refused(&["--consistency=causal"], 64, &["causal", "not built"]);
     #[cfg(not(feature = "raft"))]
     assert_refused(&["--consistency=linearizable"], 64, &["linearizable", "not built"]);
     assert_refused(&[], 64, &["--consistency"]);

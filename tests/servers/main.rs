@@ -7,5 +7,6 @@ mod basics;
 mod faults;
 mod hostile;
 mod linearizable;
+mod merged;
 mod recorded;
 mod recorded_clients;

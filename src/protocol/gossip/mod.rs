@@ -241,7 +241,8 @@ impl<R: Rules> Gossip<R> {
         if self.ask_now || since + ASK_AFTER <= now.since_start {
             self.asked = Some((source, received.clone()));
             (self.behind_since, self.ask_now) = (None, false);
-            let lacks = GossipFrame::Lacks { have: received.clone(), fresh: self.fresh };
+            // What waits here is not executed: were it left out of a transfer of state, that would not be whole.
+            let lacks = GossipFrame::Lacks { have: self.have.clone(), fresh: self.fresh };
             fx.promise(source, Needs::Everything, &Frame::Gossip(Box::new(lacks)));
         }
     }
