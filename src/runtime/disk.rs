@@ -388,7 +388,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::base::Outcome;
+    use crate::base::{Outcome, Timestamp};
     use crate::runtime::slot::Slot;
 
     #[test]
@@ -401,7 +401,8 @@ mod tests {
         let round = slot.begin(3);
         for (index, after) in [u64::MAX, 0, disk.written()].into_iter().enumerate() {
             let ticket = slot.ticket(round, index);
-            disk.hand_out(vec![Reply { ticket, outcome: Outcome::Stored, after }]);
+            let version = Timestamp::ZERO;
+            disk.hand_out(vec![Reply { ticket, outcome: Outcome::Stored, after, version }]);
         }
         disk.sync().expect("the disk takes it");
         let stored = Some(Outcome::Stored);
