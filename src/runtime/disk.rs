@@ -283,6 +283,7 @@ impl Replica {
     pub(super) fn tell_kept(&self, source: Source, end: u64) {
         let kept = self.disk.kept(end);
         if !self.failed() && self.look(|node, _| node.waits_for_kept(kept)) {
+            self.note_told();
             self.drive_on(source, |node, _| node.kept(kept));
         }
     }
@@ -401,12 +402,8 @@ mod tests {
         let round = slot.begin(3);
         for (index, after) in [u64::MAX, 0, disk.written()].into_iter().enumerate() {
             let ticket = slot.ticket(round, index);
-            disk.hand_out(vec![Reply {
-                ticket,
-                outcome: Outcome::Stored,
-                after,
-                version: Timestamp::ZERO,
-            }]);
+            let version = Timestamp::ZERO;
+            disk.hand_out(vec![Reply { ticket, outcome: Outcome::Stored, after, version }]);
         }
         disk.sync().expect("the disk takes it");
         let stored = Some(Outcome::Stored);

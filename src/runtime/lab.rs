@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::ports::Owner;
-use super::replica::Replica;
+use super::replica::{Replica, Source};
 use crate::base::{ReplicaId, VectorClock};
 use crate::protocol::Writes;
 use crate::wire::lab;
@@ -27,8 +27,9 @@ impl Replica {
         Err(Failure::Refused(why.into()))
     }
 
-    /// Writes what the replica has.
+    /// Writes what the replica has, and sees to it that all of that is on its way to the others.
     pub(super) fn answer_clock(&self, out: &mut Vec<u8>) {
+        self.tell_kept(Source::Own, 0);
         lab::put_text(out, &self.look(|node, _| node.clock().to_string()));
     }
 

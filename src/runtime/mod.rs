@@ -13,6 +13,7 @@ mod clock;
 mod disk;
 mod error;
 mod gate;
+mod gather;
 mod inbox;
 mod lab;
 pub mod line_server;

@@ -57,6 +57,8 @@ pub(super) struct Replica {
     paused: Mutex<()>,
     stopped: Condvar,
     pub(super) timer: Timer,
+    /// When all that had gathered for the peers last went to them, in nanoseconds since the start.
+    pub(super) told: AtomicU64,
     pub(super) sessions: Sessions,
     /// Memory for large requests.
     pub(super) budget: Budget,
@@ -114,6 +116,7 @@ impl Replica {
             paused: Mutex::new(()),
             stopped: Condvar::new(),
             timer: Timer::default(),
+            told: AtomicU64::new(0),
             sessions: Sessions::default(),
             budget,
             notify,
@@ -281,13 +284,8 @@ impl Replica {
             self.disk.hand_out(rest.replies);
             rest.reads.iter().for_each(|ticket| ticket.fill(Outcome::Stored));
         }
-        if rest.holds {
-            if source == Source::Client && self.settings.mode.has_versions() {
-                // No client waits for a peer: what goes to peers gathers for a moment.
-                self.timer.mind(Some(self.clock.now().since_start + GATHER_AT_MOST));
-            } else {
-                self.tell_kept(source, rest.log_end);
-            }
+        if rest.holds && !self.may_gather(source) {
+            self.tell_kept(source, rest.log_end);
         }
         if rest.installing
             && let Some(installed) = self.disk.take_installed()
@@ -453,7 +451,7 @@ impl Replica {
     }
 }
 
-/// How long frames gather at the most while a peer owes an answer, or where nobody waits for them.
+/// How long frames gather at the most while a peer owes an answer.
 const GATHER_AT_MOST: Duration = Duration::from_millis(1);
 
 /// Where an input comes from.

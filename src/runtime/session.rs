@@ -453,12 +453,11 @@ fn answer(
     has_room(out).then_some(shown)
 }
 
+/// A version and the value that it gave the key.
+type Versioned<'n> = (Timestamp, Option<&'n [u8]>);
+
 /// The version of a key and its value (`None`: deleted), and the position that must be durable before it is shown.
-fn find<'n>(
-    node: &'n Node<Ticket>,
-    key: &[u8],
-    now_ms: u64,
-) -> (Option<(Timestamp, Option<&'n [u8]>)>, u64) {
+fn find<'n>(node: &'n Node<Ticket>, key: &[u8], now_ms: u64) -> (Option<Versioned<'n>>, u64) {
     let table = node.store().table();
     match table.get(key, now_ms) {
         Some(found) => (Some((found.version, Some(found.data))), found.position),

@@ -96,6 +96,12 @@ impl Servers {
     /// It is not up, or its watchdog does not answer.
     pub fn kill(&mut self, id: u16) -> Result<(), MasterError> {
         self.get(id)?;
+        // What it has answered for is on its way to the others first; killed, it sends nothing that still gathers.
+        let clock = Order { server: id, words: vec!["lab.clock".to_owned()] };
+        let (_, trouble) = self.ask_all(&[clock], refusal);
+        if let Some(trouble) = trouble {
+            return Err(trouble);
+        }
         self.forget(id);
         let ended = self.watchdogs.kill(id)?;
         // So that none of them dials a port that another may have soon.
