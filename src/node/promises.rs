@@ -37,6 +37,12 @@ impl<T> Node<T> {
         !self.promises.held.is_empty() || !self.promises.marks.is_empty()
     }
 
+    /// Whether somebody waits for what is held back.
+    pub fn is_waited_for(&self) -> bool {
+        let Promises { held, marks, .. } = &self.promises;
+        !marks.is_empty() || held.iter().any(|(_, promise)| !promise.may_gather)
+    }
+
     /// Whether something follows from the log being kept up to this offset.
     pub fn waits_for_kept(&self, upto: u64) -> bool {
         let Promises { held, marks, .. } = &self.promises;

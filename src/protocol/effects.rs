@@ -48,6 +48,8 @@ pub struct Promise {
     pub to: ReplicaId,
     /// What must be kept before.
     pub needs: Needs,
+    /// Whether nobody waits for them: they may go together with later ones.
+    pub may_gather: bool,
     /// The frames, encoded.
     pub frames: Vec<u8>,
 }
@@ -88,18 +90,19 @@ impl Effects {
 
     /// Sends a frame to one peer once what it promises is kept.
     pub fn promise(&mut self, to: ReplicaId, needs: Needs, frame: &Frame) {
-        frame.encode(self.promised(to, needs));
+        frame.encode(self.promised(to, needs, false));
     }
 
-    /// The same with a frame that is encoded already.
-    pub fn promise_bytes(&mut self, to: ReplicaId, needs: Needs, frame: &[u8]) {
-        self.promised(to, needs).extend_from_slice(frame);
+    /// The same with a frame that is encoded already, and that nobody waits for.
+    pub fn promise_in_time(&mut self, to: ReplicaId, needs: Needs, frame: &[u8]) {
+        self.promised(to, needs, true).extend_from_slice(frame);
     }
 
-    fn promised(&mut self, to: ReplicaId, needs: Needs) -> &mut Vec<u8> {
-        let same = |last: &Promise| last.to == to && last.needs == needs;
+    fn promised(&mut self, to: ReplicaId, needs: Needs, may_gather: bool) -> &mut Vec<u8> {
+        let same =
+            |last: &Promise| last.to == to && last.needs == needs && last.may_gather == may_gather;
         if !self.promises.last().is_some_and(same) {
-            self.promises.push(Promise { to, needs, frames: Vec::new() });
+            self.promises.push(Promise { to, needs, may_gather, frames: Vec::new() });
         }
         let last = self.promises.last_mut().expect("one was pushed if there was none");
         &mut last.frames

@@ -12,10 +12,10 @@ use super::replica::{Replica, Source};
 const GATHER_IN_THE_BACKGROUND: Duration = Duration::from_millis(5);
 
 impl Replica {
-    /// Whether what a client's input leads to can go to the peers later: where no client waits for a peer, it gathers
-    /// as long as something has gone to them just before.
+    /// Whether what an input leads to can go to the peers later: where no client waits for a peer, writes gather as
+    /// long as something has gone to them just before.
     pub(super) fn may_gather(&self, source: Source) -> bool {
-        if source != Source::Client || !self.settings.mode.has_versions() {
+        if source == Source::Own || !self.settings.mode.has_versions() {
             return false;
         }
         let next =

@@ -8,7 +8,7 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -237,6 +237,7 @@ impl Replica {
             became_live: std::mem::take(&mut output.became_live),
             reads: std::mem::take(&mut output.reads),
             holds: false,
+            waited_for: false,
             delivered: std::mem::take(&mut output.delivered),
         };
         if let Some(track) = &self.deliveries
@@ -260,6 +261,7 @@ impl Replica {
         }
         rest.deadline = node.deadline();
         rest.holds = node.holds_promises();
+        rest.waited_for = rest.holds && node.is_waited_for();
         rest.became_live |= log_first || was_readable != node.readable();
         (result, rest)
     }
@@ -284,7 +286,7 @@ impl Replica {
             self.disk.hand_out(rest.replies);
             rest.reads.iter().for_each(|ticket| ticket.fill(Outcome::Stored));
         }
-        if rest.holds && !self.may_gather(source) {
+        if rest.holds && (rest.waited_for || !self.may_gather(source)) {
             self.tell_kept(source, rest.log_end);
         }
         if rest.installing
@@ -482,6 +484,8 @@ struct Rest {
     reads: Vec<Ticket>,
     /// Frames wait until the log is kept.
     holds: bool,
+    /// Somebody waits for them.
+    waited_for: bool,
     /// Dropped when the lock is released.
     delivered: Vec<(Op, Outcome)>,
 }

@@ -173,7 +173,8 @@ impl Guard {
             .args(["--replicas", &start.replicas.to_string(), "--only", &start.id.to_string()])
             .args(["--host", &start.host, "--client-port", "0", "--broadcast-port", "0"])
             .args([OsStr::new("--data"), data.as_os_str()])
-            .args(["--control", "--until-eof"])
+            // A server that is killed keeps what it has written; syncing guards against the loss of power alone.
+            .args(["--sync", "os", "--control", "--until-eof"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -207,13 +207,13 @@ impl<R: Rules> Gossip<R> {
         Spread::set_hops(&mut frame, spread.hops.saturating_add(1));
         if R::strays() {
             let to = self.standing.open().filter(|to| *to != from);
-            to.for_each(|to| fx.promise_bytes(to, Needs::Everything, &frame));
+            to.for_each(|to| fx.promise_in_time(to, Needs::Everything, &frame));
             return frame;
         }
         let children = self.router.children(spread.message.ts.replica);
         for &to in children.iter().filter(|to| **to != from) {
             if self.standing.is_open(to) {
-                fx.promise_bytes(to, Needs::Everything, &frame);
+                fx.promise_in_time(to, Needs::Everything, &frame);
             }
         }
         frame
@@ -225,8 +225,9 @@ impl<R: Rules> Gossip<R> {
             return fx.events.push(Event::Ship { to: peer, known: have });
         }
         for frame in self.log.beyond(&have) {
-            fx.promise_bytes(peer, Needs::Everything, frame);
+            fx.promise_in_time(peer, Needs::Everything, frame);
         }
+        // Somebody waits for this, and so for what goes before it.
         let resent = Frame::Gossip(Box::new(GossipFrame::Resent));
         fx.promise(peer, Needs::Everything, &resent);
     }
@@ -374,7 +375,7 @@ impl<R: Rules> Protocol for Gossip<R> {
         let frame = spread.frame();
         for &to in self.router.children(self.setup.me) {
             if self.standing.is_open(to) {
-                fx.promise_bytes(to, Needs::Everything, &frame);
+                fx.promise_in_time(to, Needs::Everything, &frame);
             }
         }
         self.log.push(ts, frame);
