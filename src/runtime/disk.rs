@@ -68,7 +68,8 @@ pub(super) struct Disk {
 /// Opens the store in a folder, which is created if need be.
 pub(super) fn open(folder: &Path, settings: &Settings) -> Result<Opened, StorageError> {
     let versions = settings.mode.has_versions();
-    let opened = storage::open_as(RealDisk::open(folder)?, settings.hash_seed, versions)?;
+    let mut opened = storage::open_as(RealDisk::open(folder)?, settings.hash_seed, versions)?;
+    opened.store.compact_from(settings.compact_above);
     if let Some(torn) = &opened.report.torn {
         let (bytes, line, damage) = (torn.bytes, torn.line, &torn.damage);
         warn!(

@@ -57,6 +57,8 @@ pub struct Settings {
     pub write_timeout: Duration,
     /// When a write counts as kept.
     pub sync: SyncPolicy,
+    /// No smaller `storage.txt` is compacted, in bytes.
+    pub compact_above: u64,
     /// The bounds on requests.
     pub limits: Limits,
     /// The most clients of one replica at a time.
@@ -95,6 +97,7 @@ impl Settings {
             write_delay: Duration::ZERO,
             write_timeout: Duration::from_secs(5),
             sync: SyncPolicy::Batch,
+            compact_above: crate::storage::COMPACT_ABOVE,
             limits: Limits::default(),
             max_connections: 10_000,
             backlog: Backlog::default(),

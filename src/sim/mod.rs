@@ -5,6 +5,7 @@
 //! plan       everything a run depends on, as data        generate   plans out of seeds
 //! world      the time and the queue of what is to come   network    links as TCP gives them
 //! replica    the production node and log, driven         serve      how it serves its clients
+//! standing   how far it is
 //! client     who asks, and how it ended
 //! nemesis    has the planned faults happen               judge      the invariants; merged where there is no one order
 //! record     history and trace                           verdict    what is said about a run
@@ -38,6 +39,7 @@ mod record;
 mod replica;
 mod serve;
 mod shrink;
+mod standing;
 mod storm;
 mod sweep;
 pub mod two_phase;

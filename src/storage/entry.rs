@@ -127,6 +127,11 @@ impl Parts<'_> {
     }
 }
 
+/// Whether this expiry has passed.
+pub(super) fn ended(expires: u64, at: u64) -> bool {
+    expires != 0 && expires <= at
+}
+
 fn header_length(tag: u8) -> usize {
     FIXED
         + usize::from(tag & HAS_POSITION != 0) * 8

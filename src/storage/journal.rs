@@ -20,7 +20,7 @@ use super::table::{Change, Table};
 use crate::base::{Ballot, LogEntry, Op, Outcome, ReplicaId, Timestamp};
 
 /// A file below this size is never compacted.
-const COMPACT_ABOVE: u64 = 1024 * 1024;
+pub const COMPACT_ABOVE: u64 = 1024 * 1024;
 
 /// The table and how far in the total order it is; what replay, delivery and shipping all advance.
 #[derive(Debug)]
@@ -108,6 +108,9 @@ pub struct Store {
     /// Bytes that the last compaction kept although they are no entries (pending messages).
     kept_notes: u64,
     compacting: bool,
+    /// No smaller file is compacted.
+    compact_from: u64,
+    /// The same, and larger for a while after a compaction has failed.
     compact_above: u64,
 }
 
@@ -121,6 +124,7 @@ impl Store {
             file_bytes,
             kept_notes: 0,
             compacting: false,
+            compact_from: COMPACT_ABOVE,
             compact_above: COMPACT_ABOVE,
         }
     }
@@ -317,7 +321,7 @@ impl Store {
         self.incarnation = incarnation;
         self.file_bytes = file_len;
         self.kept_notes = 0;
-        self.compact_above = COMPACT_ABOVE;
+        self.compact_above = self.compact_from;
         self.unwritten.clear();
     }
 
@@ -333,8 +337,13 @@ impl Store {
         self.file_bytes.saturating_sub(self.progress.table.live_bytes() + self.kept_notes)
     }
 
-    /// Whether a compaction is due: none is running, the file is over 1 MiB, and more than half of it is
-    /// garbage.
+    /// Has no file compacted that is smaller than this; [`COMPACT_ABOVE`] where nobody says so.
+    pub fn compact_from(&mut self, bytes: u64) {
+        (self.compact_from, self.compact_above) = (bytes, bytes);
+    }
+
+    /// Whether a compaction is due: none is running, the file is large enough to matter, and more than half of it
+    /// is garbage.
     pub fn wants_compaction(&self) -> bool {
         !self.compacting
             && self.file_bytes > self.compact_above
@@ -346,16 +355,16 @@ impl Store {
         self.compacting = true;
     }
 
-    /// Notes how the compaction ended; after a failure the file must grow by another MiB first.
+    /// Notes how the compaction ended; after a failure the file must grow by as much again first.
     pub fn compaction_ended(&mut self, result: Option<Compacted>) {
         self.compacting = false;
         match result {
             Some(done) => {
                 self.file_bytes = done.file_len + (self.appended - done.log_offset);
                 self.kept_notes = done.note_bytes;
-                self.compact_above = COMPACT_ABOVE;
+                self.compact_above = self.compact_from;
             }
-            None => self.compact_above = self.file_bytes + COMPACT_ABOVE,
+            None => self.compact_above = self.file_bytes + self.compact_from,
         }
     }
 }

@@ -20,10 +20,10 @@
 //! RR-7506, 2011 (the LWW element); R. Thomas, *A Majority Consensus Approach to Concurrency Control*, 1979 (the rule).
 
 use super::decide;
-use super::entry::{Entry, Parts};
+use super::entry::{Entry, Parts, ended};
 use super::journal::{Group, Store};
 use super::record::Body;
-use super::table::{Change, Table, ended, kept};
+use super::table::{Change, Table, kept};
 use crate::base::op::ALWAYS_ENDED;
 use crate::base::{End, Expiry, Op, Outcome, StoreRule, Timestamp, Value, VectorClock, Versioned};
 

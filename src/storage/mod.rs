@@ -49,7 +49,7 @@ pub use compact::{Compacted, Compaction, Finish};
 pub use disk::{Disk, Handle, RealDisk, Replacement};
 pub use error::{Damage, StorageError};
 pub use install::{Install, Installed};
-pub use journal::{Absorbed, Batch, Store};
+pub use journal::{Absorbed, Batch, COMPACT_ABOVE, Store};
 pub use log_file::{Chunk, Located, LogFile};
 pub use mem_disk::MemDisk;
 pub use replay::{Opened, Report, TornTail, open, open_as, replay_bytes};

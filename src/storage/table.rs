@@ -30,7 +30,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table;
 
 use super::decide;
-use super::entry::{Entry, Parts};
+use super::entry::{Entry, Parts, ended};
 use super::glob;
 use super::session;
 use crate::base::op::ALWAYS_ENDED;
@@ -332,10 +332,6 @@ fn forget_expiry(expiring: &mut BTreeMap<(u64, u64, u64), u32>, parts: &Parts<'_
             expiring.remove(&place);
         }
     }
-}
-
-pub(super) fn ended(expires: Expiry, at: u64) -> bool {
-    expires != 0 && expires <= at
 }
 
 /// One operation under way.

@@ -21,6 +21,7 @@ use crate::base::{Limits, limits};
 use crate::labs::replicas::{Lab, LabError, members_from, members_on};
 use crate::protocol::{self, Backlog, MODES, Mode};
 use crate::runtime::{Deliveries, InitialValue, Notice, Settings, StartError, SyncPolicy};
+use crate::storage::COMPACT_ABOVE;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,6 +80,9 @@ pub struct Arguments {
     /// Reads where each replica lives from a TOML file.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["replicas", "host", "client_port", "broadcast_port"])]
     cluster: Option<PathBuf>,
+    /// Compacts no storage.txt that is smaller than this many bytes.
+    #[arg(long, default_value_t = COMPACT_ABOVE, value_name = "BYTES")]
+    compact_above: u64,
     /// The longest value in bytes.
     #[arg(long, default_value_t = limits::DEFAULT_MAX_VALUE, value_name = "BYTES", value_parser = parse_max_value)]
     max_value: usize,
@@ -170,6 +174,7 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
         write_delay: arguments.write_delay,
         write_timeout: arguments.write_timeout,
         sync: arguments.sync,
+        compact_above: arguments.compact_above,
         limits: Limits { max_value: arguments.max_value },
         max_connections: arguments.max_connections,
         backlog: Backlog { writes: arguments.backlog, ..Backlog::default() },

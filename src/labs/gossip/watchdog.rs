@@ -173,8 +173,10 @@ impl Guard {
             .args(["--replicas", &start.replicas.to_string(), "--only", &start.id.to_string()])
             .args(["--host", &start.host, "--client-port", "0", "--broadcast-port", "0"])
             .args([OsStr::new("--data"), data.as_os_str()])
-            // A server that is killed keeps what it has written; syncing guards against the loss of power alone.
-            .args(["--sync", "os", "--control", "--until-eof"])
+            // A server that is killed keeps what it has written; syncing guards against the loss of power alone. And
+            // every compaction ends with a sync, for which writers wait.
+            .args(["--sync", "os", "--compact-above", "16777216"])
+            .args(["--control", "--until-eof"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -90,7 +90,9 @@ mod tests {
         }
         let router = |me| {
             let mut router = Router::new(ReplicaId(me), n);
-            (0..n).for_each(|of| drop(router.note(ReplicaId(of), masks[usize::from(of)])));
+            for of in 0..n {
+                router.note(ReplicaId(of), masks[usize::from(of)]);
+            }
             router
         };
         (0..n).map(router).collect()
