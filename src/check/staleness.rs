@@ -4,7 +4,8 @@
 //! ones whose writes had been acknowledged before it was invoked, and as long behind as the first of these
 //! had been acknowledged by then. A read that returns a write that is not acknowledged yet is fresh.
 //!
-//! The order of versions is the order of delivery at the replica that delivered most, where the history
+//! Where replicas settle conflicts by timestamps, the order of versions is that of the timestamps, if the recording
+//! knows it ([`Versions::Known`]). Else it is the order of delivery at the replica that delivered most, where the history
 //! says ([`Versions::Delivered`]); writes that it did not deliver come behind, and without deliveries all
 //! come, in the order of their completion ([`Versions::Completed`]), which is a guess for concurrent ones.
 //! Where a value was written several times, a read of it counts as one of the newest of these.
@@ -28,6 +29,8 @@ const MOST: u64 = 1 << 40;
 /// Where the order of versions comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Versions {
+    /// The recording knows it.
+    Known,
     /// The order in which this replica delivered.
     Delivered(ReplicaId),
     /// The order in which the writes completed.
@@ -96,6 +99,9 @@ fn order(history: &History) -> Versions {
     if history.clock == Clock::ProcessOrder {
         return Versions::Unordered;
     }
+    if !history.versions.is_empty() {
+        return Versions::Known;
+    }
     let mut counts: Vec<(u32, ReplicaId)> = Vec::new();
     for delivery in &history.deliveries {
         let at = delivery.replica.index();
@@ -121,6 +127,9 @@ fn versions(history: &History, order: Versions) -> Vec<Vec<OpId>> {
             by_key[history.operation(write).key.0 as usize].push(write);
         }
     };
+    if order == Versions::Known {
+        history.versions.iter().copied().for_each(&mut place);
+    }
     if let Versions::Delivered(replica) = order {
         let here = history.deliveries.iter().filter(|delivery| delivery.replica == replica);
         here.filter_map(|delivery| delivery.operation).for_each(&mut place);

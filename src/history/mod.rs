@@ -263,6 +263,9 @@ pub struct History {
     pub together: Vec<Together>,
     /// The deliveries, each replica's in its own order.
     pub deliveries: Vec<Delivery>,
+    /// The writes in the order of their versions, where whoever recorded the history knows it without an order of
+    /// deliveries; it is not in files.
+    pub versions: Vec<OpId>,
     /// Faults.
     pub faults: Vec<Fault>,
     /// Messages between replicas.
@@ -327,6 +330,7 @@ impl History {
             together: together.collect(),
             operations: keep.iter().map(|id| *self.operation(*id)).collect(),
             deliveries: deliveries.collect(),
+            versions: self.versions.iter().filter_map(|id| place[id.index()]).collect(),
             faults: Vec::new(),
             messages: Vec::new(),
             claim: self.claim.clone(),

@@ -9,7 +9,7 @@ use super::replica::{Replica, Source};
 ///
 /// Five replicas in a tree that took one write in five each, sent on one by one, spent nine tenths of their time on
 /// being woken; at some thousand writes a second several go together now, and a lone write still goes at once.
-const GATHER_IN_THE_BACKGROUND: Duration = Duration::from_millis(5);
+const GATHER_IN_THE_BACKGROUND: Duration = Duration::from_millis(10);
 
 impl Replica {
     /// Whether what an input leads to can go to the peers later: where no client waits for a peer, writes gather as

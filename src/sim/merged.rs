@@ -13,7 +13,7 @@ use super::client::key_name;
 use super::verdict::Kind;
 use super::world::World;
 use crate::base::{Timestamp, VectorClock};
-use crate::history::Outcome;
+use crate::history::{OpId, Outcome};
 use crate::node::Node;
 use crate::protocol::Reads;
 use crate::storage::record::{Body, Record};
@@ -171,6 +171,12 @@ impl World<'_> {
                 format!("c{client} reads write {version} of {} behind {before}", key_name(key))
             });
         }
+    }
+
+    /// The operations of all writes, in the order of their versions.
+    pub fn versions(&self) -> Vec<OpId> {
+        let writes = self.merged.writes.values();
+        writes.map(|request| self.requests[*request as usize].operation).collect()
     }
 
     fn in_words(&self, request: u32) -> String {

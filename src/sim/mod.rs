@@ -95,8 +95,10 @@ pub fn run(plan: &Plan, detail: Detail, checker: &Checker<'_>) -> Result<Outcome
     let recorder = Recorder::new(detail, Some(&plan.mode));
     let mut world = World::new(plan, resolved, recorder);
     world.run();
+    let versions = world.versions();
     let World { recorder, broken, events, now, healed_at, converged_at, sent, .. } = world;
-    let (history, trace) = recorder.finish(healed_at);
+    let (mut history, trace) = recorder.finish(healed_at);
+    history.versions = versions;
     let verdict = Verdict::of(checker(&history), broken);
     let counted = Counted { traffic: sent.traffic, healed_at, converged_at };
     Ok(Outcome { history, trace, verdict, events, virtual_time: now, counted })

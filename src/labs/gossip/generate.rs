@@ -258,7 +258,6 @@ fn partition<W: Write>(w: &mut Writer<'_, W>) -> io::Result<()> {
         writeln!(w.out, "breakConnection {low} {high}")?;
     }
     w.put_until(w.share(80), |_| true)?;
-    writeln!(w.out, "stabilize")?;
     for (low, high) in between() {
         writeln!(w.out, "createConnection {low} {high}")?;
     }
