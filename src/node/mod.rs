@@ -386,6 +386,9 @@ impl<T> Node<T> {
             match event {
                 Event::CatchUp(source) => self.begin_transfer(source),
                 Event::Live(incarnation) => {
+                    if self.mode.writes == Writes::Merged {
+                        self.store.note_merged();
+                    }
                     self.store.note_start(incarnation);
                     self.output.log_first = true;
                     self.readable = true;

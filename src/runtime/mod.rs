@@ -374,11 +374,16 @@ struct Opened {
 }
 
 impl Opened {
-    /// Whether a replica of this mode can go on with it: those that vote say so in their files.
+    /// Whether a replica of this mode can go on with it: those that vote say so in their files, and so do those
+    /// that have no one order.
     fn is_of(&self, mode: &Mode) -> bool {
         let votes = self.kept.ballot.is_some();
         let is_used =
             self.store.position() > 0 || self.store.incarnation() > 0 || !self.pending.is_empty();
-        if mode.reads == Reads::Current { votes || !is_used } else { !votes }
+        if !is_used {
+            return true;
+        }
+        let merged = self.store.is_merged();
+        (votes, merged) == (mode.reads == Reads::Current, mode.has_versions())
     }
 }

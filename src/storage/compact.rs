@@ -91,6 +91,7 @@ struct Notes {
     delivered: BTreeMap<ReplicaId, u64>,
     flush: Option<(u64, u64, Timestamp)>,
     incarnation: u64,
+    merged: bool,
     pending: BTreeMap<Timestamp, Vec<u8>>,
     kept: KeptLog,
 }
@@ -237,6 +238,9 @@ impl<D: Disk> Compaction<D> {
         if let Some((at, position, timestamp)) = notes.flush {
             self.out.note(Body::FlushAll { at }, position, timestamp);
         }
+        if notes.merged {
+            self.out.note(Body::Merged, 0, Timestamp::ZERO);
+        }
         if notes.incarnation > 0 {
             let incarnation = notes.incarnation;
             self.out.note(Body::Start { incarnation }, 0, Timestamp::ZERO);
@@ -270,6 +274,7 @@ fn asked<'a>(record: &'a Record<'_>) -> Option<(&'a [u8], u64)> {
 impl Notes {
     fn observe(&mut self, record: &Record<'_>) {
         match &record.body {
+            Body::Merged => self.merged = true,
             Body::Start { incarnation } => self.incarnation = self.incarnation.max(*incarnation),
             Body::Pending { message } => {
                 self.pending.insert(record.timestamp, message.to_vec());

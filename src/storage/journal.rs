@@ -34,12 +34,21 @@ pub(super) struct Progress {
     pub delivered: BTreeMap<ReplicaId, u64>,
     /// Whether entries keep the timestamp of the write that they come from.
     pub versions: bool,
+    /// Whether a replica without one order of writes has used the file.
+    pub merged: bool,
 }
 
 impl Progress {
     pub fn new(hash_seed: u64) -> Self {
         let (last, delivered) = (Timestamp::ZERO, BTreeMap::new());
-        Self { table: Table::new(hash_seed), position: 0, last, delivered, versions: false }
+        Self {
+            table: Table::new(hash_seed),
+            position: 0,
+            last,
+            delivered,
+            versions: false,
+            merged: false,
+        }
     }
 
     /// Notes that the operation of this timestamp is the one at `position`.

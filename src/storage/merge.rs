@@ -22,7 +22,7 @@
 use super::decide;
 use super::entry::{Entry, Parts, ended};
 use super::journal::{Group, Store};
-use super::record::Body;
+use super::record::{self, Body, Record};
 use super::table::{Change, Table, kept};
 use crate::base::op::ALWAYS_ENDED;
 use crate::base::{End, Expiry, Op, Outcome, StoreRule, Timestamp, Value, VectorClock, Versioned};
@@ -207,6 +207,20 @@ impl Store {
             });
         }
         keys.len()
+    }
+
+    /// Notes in the file, once, that this replica has no one order of writes.
+    pub fn note_merged(&mut self) {
+        if !std::mem::replace(&mut self.progress.merged, true) {
+            let before = self.unwritten.len();
+            record::encode(&Record::new(Body::Merged, 0, Timestamp::ZERO), &mut self.unwritten);
+            self.count_from(before);
+        }
+    }
+
+    /// Whether a replica without one order of writes has used the file.
+    pub fn is_merged(&self) -> bool {
+        self.progress.merged
     }
 
     /// What this replica has: the latest executed write of each replica.

@@ -21,6 +21,7 @@
 //! | `#flush_all` | time, 0 is now | ordered: everything is gone, now or then |
 //! | `#none` | | ordered: the operation changed nothing; keeps positions contiguous |
 //! | `#start` | incarnation | a start of the replica's process |
+//! | `#merged` | | session and causal mode: this replica has no one order of writes; TIME.REPLICA is an entry's version |
 //! | `#pending` | a message | broadcast by this replica, not delivered yet |
 //! | `#vote` | `TERM REPLICA`, `TERM -` or `joining` | linearizable mode: how this replica voted last, if it has a vote; the latest holds |
 //! | `#entry` | a log entry | linearizable mode: an entry of the Raft log (POSITION is its index, TIME its place) that may not be agreed upon yet; replaces all from its index on |
@@ -85,6 +86,8 @@ pub enum Body<'a> {
         /// Which one.
         incarnation: u64,
     },
+    /// The replica has no one order of writes.
+    Merged,
     /// A broadcast of this replica that is not delivered yet; the record's timestamp is the message's.
     Pending {
         /// The message, opaque.
@@ -107,8 +110,8 @@ pub enum Body<'a> {
 impl Body<'_> {
     /// Whether it is a note about the replica that wrote the file, and says nothing about the data.
     pub(super) fn is_of_one_replica(&self) -> bool {
-        use Body::{Entry, Pending, Start, Vote};
-        matches!(self, Start { .. } | Pending { .. } | Vote(_) | Entry { .. })
+        use Body::{Entry, Merged, Pending, Start, Vote};
+        matches!(self, Start { .. } | Merged | Pending { .. } | Vote(_) | Entry { .. })
     }
 }
 
@@ -236,6 +239,7 @@ fn key_and_value(body: &Body<'_>, out: &mut Vec<u8>) {
         }
         Body::Nothing => out.extend_from_slice(b"#none\t"),
         Body::Header { .. } => out.push(b'#'),
+        Body::Merged => out.extend_from_slice(b"#merged\t"),
         Body::Start { incarnation } => {
             out.extend_from_slice(b"#start\t");
             number(out, *incarnation);
@@ -396,6 +400,7 @@ fn parse_note<'a>(key: &'a [u8], value: &'a [u8]) -> Result<Body<'a>, RecordErro
     match key {
         b"#flush_all" => Ok(Body::FlushAll { at: parse_number(value).ok_or_else(wrong)? }),
         b"#none" => Ok(Body::Nothing),
+        b"#merged" => Ok(Body::Merged),
         b"#start" => Ok(Body::Start { incarnation: parse_number(value).ok_or_else(wrong)? }),
         b"#vote" => Ok(Body::Vote(parse_ballot(value).ok_or_else(wrong)?)),
         b"#entry" => Ok(Body::Entry { data: unescape(value).ok_or_else(wrong)? }),
@@ -545,6 +550,7 @@ mod tests {
             any::<u64>().prop_map(|at| Body::FlushAll { at }),
             Just(Body::Nothing),
             any::<u64>().prop_map(|incarnation| Body::Start { incarnation }),
+            Just(Body::Merged),
             bytes().prop_map(|data| Body::Entry { data }),
             Just(Body::Vote(Ballot::Joining)),
             (0..=GREATEST, proptest::option::of(any::<u16>())).prop_map(|(term, vote)| {

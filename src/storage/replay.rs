@@ -224,6 +224,7 @@ impl Replay {
             }
             Body::Header { .. } => return Err(Damage::OutOfPlace { name: "#storage.txt" }),
             Body::Base { ref delivered } => self.base(&record, delivered)?,
+            Body::Merged => self.progress.merged = true,
             Body::Start { incarnation } => self.incarnation = self.incarnation.max(incarnation),
             Body::Pending { ref message } => {
                 self.pending.insert(record.timestamp, message.as_ref().into());
