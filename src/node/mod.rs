@@ -395,7 +395,9 @@ impl<T> Node<T> {
                 }
                 Event::Ship { to, known } => self.ship(to, known),
                 Event::Settled(clock) => {
-                    self.store.forget(&clock, self.unix_ms);
+                    while self.store.forget(&clock, self.unix_ms) > 0
+                        && self.store.unwritten_bytes() < DELIVER_AT_ONCE
+                    {}
                 }
             }
         }

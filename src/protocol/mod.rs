@@ -120,6 +120,9 @@ pub enum Refusal {
         /// The replica.
         me: ReplicaId,
     },
+    /// The replica's clock has come to its end.
+    #[error("the replica's clock is at the end of all times; the write was not accepted")]
+    OutOfTime,
     /// The write does not fit a frame.
     #[error("the write is larger than a frame between replicas may be; it was not accepted")]
     TooLarge,

@@ -116,7 +116,7 @@ impl Entry {
 impl Parts<'_> {
     /// Whether the entry has ended at `now`.
     pub fn expired(&self, now: u64) -> bool {
-        self.expires != 0 && self.expires <= now.max(ALWAYS_ENDED)
+        ended(self.expires, now)
     }
 
     fn tag(&self) -> u8 {
@@ -129,7 +129,7 @@ impl Parts<'_> {
 
 /// Whether this expiry has passed.
 pub(super) fn ended(expires: u64, at: u64) -> bool {
-    expires != 0 && expires <= at
+    expires != 0 && expires <= at.max(ALWAYS_ENDED)
 }
 
 fn header_length(tag: u8) -> usize {

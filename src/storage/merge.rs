@@ -19,6 +19,8 @@
 //! Source: M. Shapiro et al., *A comprehensive study of Convergent and Commutative Replicated Data Types*, INRIA
 //! RR-7506, 2011 (the LWW element); R. Thomas, *A Majority Consensus Approach to Concurrency Control*, 1979 (the rule).
 
+use std::collections::BTreeMap;
+
 use super::decide;
 use super::entry::{Entry, Parts, ended};
 use super::journal::{Group, Store};
@@ -48,7 +50,8 @@ impl Table {
             }
             Op::StoreMany(pairs) => {
                 let settled = pairs.into_iter().map(|(key, v)| (key, settled(v, now_unix_ms)));
-                Op::StoreMany(settled.collect())
+                // All have one version, so a key can be there once: of those named twice the last holds.
+                Op::StoreMany(settled.collect::<BTreeMap<_, _>>().into_iter().collect())
             }
             Op::Concat { key, data, end, .. } if matches!(outcome, Outcome::Length(_)) => {
                 let (old, flags, expires) = live(&key).map_or((&[][..], 0, 0), kept);

@@ -294,7 +294,7 @@ impl Table {
     /// Takes the entries of the earliest moment of expiry out of the table, if it has come; their keys.
     fn take_ended(&mut self, at: u64) -> Option<Vec<Box<[u8]>>> {
         let (&(expires, position, _), _) = self.expiring.first_key_value()?;
-        if expires > at {
+        if !ended(expires, at) {
             return None;
         }
         let mut keys = Vec::new();

@@ -151,6 +151,8 @@ fn what_is_sent_is_what_an_operation_amounts_to_here() {
     assert_eq!(run(add(StoreRule::IfAbsent)), (Outcome::Stored, shows("1")), "it has ended");
     assert_eq!(run(Op::Delete { keys: vec![key()] }), (Outcome::Deleted(1), None));
     assert_eq!(run(Op::Delete { keys: vec![key()] }), (Outcome::Deleted(0), None));
+    let twice = [b"1", b"2"].map(|data| (key(), value(data)));
+    assert_eq!(run(Op::StoreMany(twice.to_vec())), (Outcome::Stored, shows("2")), "the last holds");
     run(add(StoreRule::Always));
     assert_eq!(run(Op::FlushAll { at: 0 }), (Outcome::Stored, None));
     assert_eq!(run(Op::OpenSession), (Outcome::NoSession, None));

@@ -38,7 +38,9 @@ impl Mirror {
         }
     }
 
+    /// Times begin at 1: an expiry of 1 has passed always.
     fn live(&self, key: &[u8], now: u64) -> Option<&Entry> {
+        let now = now.max(1);
         if self.flush_at != 0 && self.flush_at <= now {
             return None;
         }
@@ -46,6 +48,7 @@ impl Mirror {
     }
 
     fn put(&mut self, key: &[u8], entry: Entry, at: u64) {
+        let at = at.max(1);
         if entry.expires != 0 && entry.expires <= at {
             self.entries.remove(key);
         } else {
@@ -56,6 +59,7 @@ impl Mirror {
 
 /// The meaning of the operations, in the plainest way.
 fn model(before: &Mirror, op: &Op, position: u64, at: u64) -> (Mirror, Outcome) {
+    let at = at.max(1);
     let mut after = before.clone();
     if after.flush_at != 0 && after.flush_at <= at {
         after = Mirror::default();

@@ -63,6 +63,14 @@ impl Line {
         }
     }
 
+    /// Has the server send what it still gathers for the others, and waits until it has, but not for longer than this.
+    pub fn flush_within(&mut self, time: Duration) {
+        self.ask(&[b"lab.clock"]);
+        let asked = self.connection.set_timeout(time).and_then(|()| self.send());
+        // Its connection ends with it; one that does not answer has nothing left to say.
+        drop(asked.and_then(|()| self.answer(|_| ())));
+    }
+
     /// The error that a reply is not what the command answers with.
     pub fn not_expected(&self, expected: &'static str) -> ClientError {
         self.connection.malformed(self.connection.unread(), expected)

@@ -3,7 +3,7 @@
 //!
 //! Whatever concerns several servers is asked of all of them before the first answer is waited for.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::line::{Line, refusal};
 use super::topology::Topology;
@@ -15,6 +15,9 @@ use crate::wire::Reply;
 
 /// How many values are asked for at once.
 const VALUES_AT_ONCE: usize = 64;
+
+/// How long a server that is to be killed may take to send what it gathers for the others.
+const FLUSH_AT_MOST: Duration = Duration::from_secs(1);
 
 /// A server that runs.
 #[derive(Debug)]
@@ -71,7 +74,9 @@ impl Servers {
     /// # Errors
     /// It runs already, does not start, or finds no link to another; then it is up, without that link.
     pub fn join(&mut self, id: u16) -> Result<(), MasterError> {
-        if self.get(id).is_ok() {
+        // One that has died by itself is found out here, and started again.
+        let clock = Order { server: id, words: vec!["lab.clock".to_owned()] };
+        if self.get(id).is_ok() && self.ask_all(&[clock], refusal).1.is_none() {
             return Err(MasterError::Up(id));
         }
         let started = self.watchdogs.start(id)?;
@@ -96,22 +101,26 @@ impl Servers {
     /// It is not up, or its watchdog does not answer.
     pub fn kill(&mut self, id: u16) -> Result<(), MasterError> {
         self.get(id)?;
-        // What it has answered for is on its way to the others first; killed, it sends nothing that still gathers.
-        let clock = Order { server: id, words: vec!["lab.clock".to_owned()] };
-        let (_, trouble) = self.ask_all(&[clock], refusal);
-        if let Some(trouble) = trouble {
-            return Err(trouble);
+        // What it has answered for is on its way to the others first; killed, it sends nothing that still gathers. One
+        // that does not answer is killed all the same.
+        if let Ok(server) = self.get_mut(id) {
+            server.line.flush_within(FLUSH_AT_MOST);
         }
         self.forget(id);
         let ended = self.watchdogs.kill(id)?;
-        // So that none of them dials a port that another may have soon.
-        let others: Vec<u16> = self.topology.up().collect();
-        let cut = |server| Order { server, words: vec!["lab.unlink".to_owned(), id.to_string()] };
-        self.order(&others.into_iter().map(cut).collect::<Vec<_>>())?;
+        self.unlink(id)?;
         match ended {
             None => Ok(()),
             Some(how) => Err(MasterError::Died { id, how }),
         }
+    }
+
+    /// Has the others give up their links to one that is gone, so that none of them dials a port that another may have
+    /// soon.
+    fn unlink(&mut self, id: u16) -> Result<(), MasterError> {
+        let others: Vec<u16> = self.topology.up().collect();
+        let cut = |server| Order { server, words: vec!["lab.unlink".to_owned(), id.to_string()] };
+        self.order(&others.into_iter().map(cut).collect::<Vec<_>>())
     }
 
     /// Kills all servers that are up.
@@ -131,7 +140,10 @@ impl Servers {
     /// A server that cannot be spoken to is as good as gone; its watchdog sees to it that it is.
     fn lost(&mut self, id: u16, source: ClientError) -> MasterError {
         self.forget(id);
-        match self.watchdogs.kill(id) {
+        let ended = self.watchdogs.kill(id);
+        // Another that is gone as well is found out when it is needed.
+        drop(self.unlink(id));
+        match ended {
             Ok(Some(how)) => MasterError::Died { id, how },
             _ => MasterError::Server { id, source },
         }

@@ -72,6 +72,9 @@ use standing::Standing;
 /// How long clocks gather before they are told.
 pub const GOSSIP: Duration = Duration::from_millis(100);
 
+/// How far ahead of a replica's clock a client can have been at another.
+const AHEAD: u64 = 1 << 32;
+
 /// How long a neighbour's row shows that something is missing here before it is asked for: it may be under way.
 const ASK_AFTER: Duration = Duration::from_millis(100);
 
@@ -84,7 +87,7 @@ pub struct Gossip<R> {
     live: bool,
     /// When it began.
     began: Option<Duration>,
-    /// It began without data and has neither written nor been told anything.
+    /// It began without data, and has not got what others know yet.
     fresh: bool,
     /// What is executed.
     have: VectorClock,
@@ -197,7 +200,6 @@ impl<R: Rules> Gossip<R> {
         if ts.replica == self.me() {
             self.last_own = self.last_own.max(ts.time);
         }
-        self.fresh = false;
         self.inflow.take(spread, now.since_start);
     }
 
@@ -323,7 +325,7 @@ impl<R: Rules> Gossip<R> {
             self.setup.replicas == 1 || began + self.setup.patience <= now.since_start
         };
         if may {
-            self.live = true;
+            (self.live, self.fresh) = (true, false);
             fx.events.push(Event::Live(self.standing.incarnation()));
         }
     }
@@ -362,6 +364,9 @@ impl<R: Rules> Protocol for Gossip<R> {
         if weight(&op) > crate::base::limits::HIGHEST_MAX_VALUE {
             return Err(Refusal::TooLarge);
         }
+        if self.clock.time() >= Timestamp::GREATEST_TIME {
+            return Err(Refusal::OutOfTime);
+        }
         let mut needs = VectorClock::new();
         if R::CAUSAL {
             needs = self.have.clone();
@@ -380,7 +385,7 @@ impl<R: Rules> Protocol for Gossip<R> {
         }
         self.log.push(ts, frame);
         self.inflow.note_own(ts);
-        (self.last_own, self.fresh) = (ts.time, false);
+        self.last_own = ts.time;
         self.own.push_back(spread.message);
         Ok(ts)
     }
@@ -441,7 +446,11 @@ impl<R: Rules> Protocol for Gossip<R> {
     }
 
     fn observe(&mut self, time: u64) {
-        self.clock.observe(time.min(Timestamp::GREATEST_TIME));
+        // A client may say anything. What it has seen is at most some writes ahead of this replica; and were a clock
+        // at the end of all times, nobody would believe the next.
+        if time.saturating_sub(self.clock.time()) <= AHEAD {
+            self.clock.observe(time);
+        }
     }
 
     fn finish(&mut self, now: Now, fx: &mut Effects) {

@@ -90,14 +90,16 @@ impl Standing {
     /// A link has come up, and the other side has said how things stand with it.
     pub fn meet(&mut self, peer: ReplicaId, row: Row, fresh: bool, router: &mut Router) {
         let known = &mut self.rows[peer.index()];
-        // It speaks for itself; one that lost its disk counts from the beginning again.
-        if fresh || row.age() > known.age() {
-            *known = row;
-        }
-        let links = known.links;
         let neighbour = &mut self.neighbours[peer.index()];
         neighbour.open = true;
         neighbour.told.fill((0, 0));
+        // It speaks for itself. If others have told something later of it, either that came a shorter way, or it was said
+        // in a life whose disk is lost: it is told that, and sees to it that it counts as later.
+        if fresh || row.age() > known.age() {
+            neighbour.told[peer.index()] = row.age();
+            *known = row;
+        }
+        let links = known.links;
         router.note(peer, links);
         self.note_own_links(router);
     }
@@ -120,7 +122,13 @@ impl Standing {
             let told = &mut self.neighbours[from.index()].told[row.of.index()];
             *told = row.age().max(*told);
             let known = &mut self.rows[row.of.index()];
-            if row.of == self.me || row.age() <= known.age() {
+            if row.age() <= known.age() {
+                continue;
+            }
+            if row.of == self.me {
+                // Said in an earlier life whose disk is lost; what is said from here on must count as later.
+                (known.incarnation, known.number) = (row.incarnation + 1, 1);
+                self.hurry = true;
                 continue;
             }
             self.due.get_or_insert(now + GOSSIP);
@@ -161,7 +169,7 @@ impl Standing {
         let open: Vec<ReplicaId> = self.open().collect();
         for peer in open {
             let told = &mut self.neighbours[peer.index()].told;
-            let is_news = |row: &&Row| row.of != peer && row.age() > told[row.of.index()];
+            let is_news = |row: &&Row| row.age() > told[row.of.index()];
             let rows: Vec<Row> = self.rows.iter().filter(is_news).cloned().collect();
             if rows.is_empty() {
                 continue;
@@ -183,10 +191,14 @@ impl Standing {
     /// Gives the clock of writes such that no older one of the same keys can be under way any more, when that has
     /// become known: everybody has all that anybody had when everybody had these.
     pub fn settled(&mut self, by_all: VectorClock) -> Option<VectorClock> {
+        let mut until = VectorClock::new();
+        self.rows.iter().for_each(|row| until.merge(&row.have));
+        if by_all.covers(&until) {
+            self.settling = None;
+            return Some(by_all);
+        }
         let settling = self.settling.take_if(|settling| by_all.covers(&settling.until));
         if self.settling.is_none() {
-            let mut until = VectorClock::new();
-            self.rows.iter().for_each(|row| until.merge(&row.have));
             self.settling = Some(Settling { by_all, until });
         }
         settling.map(|settling| settling.by_all)
