@@ -313,21 +313,23 @@ impl<R: Rules> Gossip<R> {
     /// others may know what it wrote then: it waits until it has what those know whom it meets, but not for ever to
     /// meet somebody.
     fn begin(&mut self, now: Now, fx: &mut Effects) {
+        let has_met = self.standing.open().next().is_some();
         if self.live {
+            self.fresh &= !has_met || self.is_catching_up();
             return;
         }
         let began = *self.began.get_or_insert(now.since_start);
-        let may = if !self.fresh {
-            true
-        } else if self.standing.open().next().is_some() {
-            self.standing.who_has_more(&self.have).is_none()
-        } else {
-            self.setup.replicas == 1 || began + self.setup.patience <= now.since_start
-        };
-        if may {
-            (self.live, self.fresh) = (true, false);
+        let waited = self.setup.replicas == 1 || began + self.setup.patience <= now.since_start;
+        if !self.fresh || if has_met { !self.is_catching_up() } else { waited } {
+            self.live = true;
             fx.events.push(Event::Live(self.standing.incarnation()));
         }
+    }
+
+    /// Whether it has begun without data, and has met somebody who knows more: maybe what it wrote in an earlier life.
+    /// A write of its own would come to stand in its stream before those.
+    fn is_catching_up(&self) -> bool {
+        self.fresh && self.standing.who_has_more(&self.have).is_some()
     }
 
     fn gather_acknowledgements(&mut self, fx: &mut Effects) {
@@ -385,7 +387,7 @@ impl<R: Rules> Protocol for Gossip<R> {
         }
         self.log.push(ts, frame);
         self.inflow.note_own(ts);
-        self.last_own = ts.time;
+        (self.last_own, self.fresh) = (ts.time, false);
         self.own.push_back(spread.message);
         Ok(ts)
     }
@@ -472,13 +474,13 @@ impl<R: Rules> Protocol for Gossip<R> {
 
     fn not_live(&self) -> Option<Refusal> {
         let starting = Refusal::CatchingUp { me: self.me(), waiting_for: Vec::new() };
-        (!self.live).then_some(starting)
+        (!self.live || self.is_catching_up()).then_some(starting)
     }
 
     fn status(&self) -> Status {
         let me = self.me();
         Status {
-            live: self.live,
+            live: self.not_live().is_none(),
             clock: self.clock.time(),
             pending: self.inflow.len() + self.own.len(),
             own_pending: self.log.count(|ts| ts.replica == me),
