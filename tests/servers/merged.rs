@@ -15,8 +15,9 @@ fn entries(storage: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     let bytes = fs::read(storage).unwrap_or_default();
     let opened = replay_bytes(&bytes).unwrap_or_else(|error| panic!("{storage:?}: {error}"));
     let table = opened.store.table();
-    let entry = |key: &Box<[u8]>| Some((key.to_vec(), table.get(key, 0)?.data.to_vec()));
-    table.keys_matching(b"*", 0).iter().filter_map(entry).collect()
+    let keys = table.keys_matching(b"*", 0);
+    let entry = |key: &[u8]| Some((key.to_vec(), table.get(key, 0)?.data.to_vec()));
+    keys.iter().filter_map(|key| entry(key)).collect()
 }
 
 /// Waits until all replicas of a cluster hold the same so many entries; gives them.

@@ -27,6 +27,7 @@ const EXAMPLES: &str = "\
 Examples:
   servers --consistency=sequential --init x=0
   servers --consistency=eventual --write-delay 5s
+  servers --consistency=causal                     # goes on without the others, and never shows effects before causes
   servers --consistency=linearizable               # Raft: goes on while a majority is up
   servers --consistency=sequential --only 2        # one replica a process: start 0, 1 and 2
   servers --consistency=sequential --init x=0 --history run.jsonl      # for lab check run.jsonl
@@ -44,7 +45,7 @@ Examples:
 pub struct Arguments {
     #[command(subcommand)]
     other: Option<Other>,
-    /// What the replicas promise: eventual, sequential or linearizable.
+    /// What the replicas promise: eventual, session, causal, sequential or linearizable.
     #[arg(long, value_name = "MODE", value_parser = parse_mode, required = true)]
     consistency: Option<&'static Mode>,
     /// How many replicas there are.
