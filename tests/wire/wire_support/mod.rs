@@ -231,7 +231,7 @@ impl Drop for RealServer {
 impl RealServer {
     /// Starts memcached, or says why not.
     pub fn memcached() -> Option<Self> {
-        Self::start("memcached", |command, port| {
+        Self::start("memcached", "stats\r\nquit\r\n", |command, port| {
             command.args(["-l", "127.0.0.1", "-U", "0", "-m", "64", "-u", "nobody"]);
             command.args(["-p", &port.to_string()]);
         })
@@ -239,31 +239,35 @@ impl RealServer {
 
     /// Starts redis-server, or says why not.
     pub fn redis() -> Option<Self> {
-        Self::start("redis-server", |command, port| {
+        Self::start("redis-server", "INFO server\r\nQUIT\r\n", |command, port| {
             command.args(["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string()]);
         })
     }
 
-    fn start(program: &str, arguments: impl Fn(&mut Command, u16)) -> Option<Self> {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        // Neither program says which port the system chose, so one that was free a moment ago is named;
-        // somebody may be faster, hence more than one attempt.
+    /// `whoami` has the program say its process id.
+    fn start(program: &str, whoami: &str, arguments: impl Fn(&mut Command, u16)) -> Option<Self> {
+        // Neither program says which port the system chose, so one that was free a moment ago is named; somebody
+        // may be faster, and answer there instead: hence the question who it is, and more than one attempt.
         for _ in 0..5 {
             let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
             let port = free.expect("a free port").port();
+            let folder = tempfile::tempdir().expect("a temporary folder");
             let mut command = Command::new(program);
             arguments(&mut command, port);
             command.current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
-            let mut process = match command.spawn() {
+            let process = match command.spawn() {
                 Ok(process) => process,
                 Err(error) => {
                     eprintln!("skipped: cannot start {program} to compare with: {error}");
                     return None;
                 }
             };
-            while process.try_wait().expect("a child process").is_none() {
-                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                    return Some(Self { process, port, _folder: folder });
+            let mut started = Self { process, port, _folder: folder };
+            let id = started.process.id().to_string();
+            while started.process.try_wait().expect("a child process").is_none() {
+                let says = ask(port, whoami.as_bytes()).unwrap_or_default();
+                if String::from_utf8_lossy(&says).contains(&id) {
+                    return Some(started);
                 }
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -273,14 +277,19 @@ impl RealServer {
 
     /// All that a connection is answered that sends `input` and nothing more.
     pub fn talk(&self, input: &[u8]) -> Vec<u8> {
-        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
-        let mut out = Vec::new();
-        // It may hang up before all is sent, or with bytes unread: what it said until then counts.
-        let _ = socket.write_all(input);
-        let _ = socket.shutdown(Shutdown::Write);
-        let _ = socket.read_to_end(&mut out);
-        out
+        ask(self.port, input).expect("the server listens")
     }
+}
+
+/// All that a connection to a port is answered.
+fn ask(port: u16, input: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut socket = TcpStream::connect(("127.0.0.1", port))?;
+    let mut out = Vec::new();
+    // It may hang up before all is sent, or with bytes unread: what it said until then counts.
+    let _ = socket.write_all(input);
+    let _ = socket.shutdown(Shutdown::Write);
+    let _ = socket.read_to_end(&mut out);
+    Ok(out)
 }
 
 /// Bytes as one readable line.
