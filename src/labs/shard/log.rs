@@ -215,6 +215,8 @@ mod tests {
         }
         log.finish(Duration::from_millis(1));
         drop(go);
-        assert_eq!(found.iter().sum::<usize>(), 1);
+        // Once in what is printed last; and once before, where the printer was so late that its first piece was full.
+        let said = found.iter().sum::<usize>();
+        assert!((1..=2).contains(&said), "said {said} times");
     }
 }
