@@ -21,8 +21,10 @@ use crate::wire::peer::Frame;
 /// About how many bytes a piece has.
 const PIECE: usize = 256 * 1024;
 
-/// How often what has changed meanwhile is looked for; then the rest is sent whatever its size.
+/// How often what has changed meanwhile is looked for in pieces of that size; where writes come faster than these, they
+/// are as large as this from then on, which still fits a frame.
 const ROUNDS: u32 = 8;
+const LARGE_PIECE: usize = 64 * 1024 * 1024;
 
 /// The most bytes of one transfer that are held.
 const MOST: usize = 4 * 1024 * 1024 * 1024;
@@ -84,7 +86,8 @@ impl<T> Node<T> {
         let mut size = 0;
         let mut shipment = self.states.out.swap_remove(at);
         loop {
-            while size < PIECE || shipment.round >= ROUNDS {
+            let full = if shipment.round < ROUNDS { PIECE } else { LARGE_PIECE };
+            while size < full {
                 let Some(key) = shipment.keys.pop() else { break };
                 // It may have been forgotten meanwhile: then everybody has had it.
                 if let Some(entry) = self.store.table().versioned(&key) {

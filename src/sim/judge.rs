@@ -131,7 +131,7 @@ impl World<'_> {
         }
     }
 
-    fn write_in_words(&self, request: u32) -> String {
+    pub fn write_in_words(&self, request: u32) -> String {
         if request == NOTHING {
             return "nothing".to_owned();
         }
@@ -187,7 +187,7 @@ impl World<'_> {
         }
     }
 
-    fn judge_contents(&mut self, id: u16, node: &Node<u32>) {
+    pub fn judge_contents(&mut self, id: u16, node: &Node<u32>) {
         for key in 0..self.keys {
             let found = node.store().table().get(key_name(key).as_bytes(), 0);
             let shows = found.map(|found| self.judge.writer(found.data).unwrap_or(u32::MAX));
@@ -197,7 +197,11 @@ impl World<'_> {
 
     /// A replica shows what the writes that it has delivered amount to.
     pub fn judge_read(&mut self, id: u16, key: u16, shows: Option<u32>) {
-        let expected = self.judge.logs[usize::from(id)].values[usize::from(key)];
+        let expected = if self.mode.has_versions() {
+            self.merged.shown(id, key)
+        } else {
+            self.judge.logs[usize::from(id)].values[usize::from(key)]
+        };
         if shows == expected || self.broken.is_some() {
             return;
         }

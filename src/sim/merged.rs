@@ -14,7 +14,6 @@ use super::verdict::Kind;
 use super::world::World;
 use crate::base::{Timestamp, VectorClock};
 use crate::history::{OpId, Outcome};
-use crate::node::Node;
 use crate::protocol::Reads;
 use crate::storage::record::{Body, Record};
 
@@ -82,6 +81,13 @@ impl Merged {
     }
 }
 
+impl Merged {
+    /// Which request wrote what a replica shows of a key, if anything is shown.
+    pub fn shown(&self, id: u16, key: u16) -> Option<u32> {
+        self.replicas[usize::from(id)].values[usize::from(key)].map(|(_, request)| request)
+    }
+}
+
 impl World<'_> {
     /// A replica writes a line about an operation that it has executed.
     pub fn merged(&mut self, id: u16, record: &Record<'_>) {
@@ -127,12 +133,12 @@ impl World<'_> {
     fn judge_version(&mut self, id: u16, key: usize, version: Timestamp, request: u32) {
         let known = *self.merged.writes.entry(version).or_insert(request);
         if known != request {
-            let (this, that) = (self.in_words(request), self.in_words(known));
+            let (this, that) = (self.write_in_words(request), self.write_in_words(known));
             self.violate(Kind::Diverged, || format!("{this} and {that} are both write {version}"));
         }
         let old = self.merged.replicas[usize::from(id)].values[key];
         if let Some((old, before)) = old.filter(|(old, _)| *old > version) {
-            let (this, that) = (self.in_words(request), self.in_words(before));
+            let (this, that) = (self.write_in_words(request), self.write_in_words(before));
             self.violate(Kind::Contents, || {
                 format!("replica {id} replaces {that} (write {old}) by {this} (write {version})")
             });
@@ -179,11 +185,6 @@ impl World<'_> {
         writes.map(|request| self.requests[*request as usize].operation).collect()
     }
 
-    fn in_words(&self, request: u32) -> String {
-        let asked = &self.requests[request as usize];
-        format!("{} = {}", key_name(asked.key), asked.write.as_deref().unwrap_or("?"))
-    }
-
     /// A replica has started with what its disk held.
     pub fn restored_merged(&mut self, id: u16, position: u64) {
         let executed = &mut self.merged.replicas[usize::from(id)];
@@ -200,36 +201,8 @@ impl World<'_> {
             }
         }
         let Some(running) = self.replicas[usize::from(id)].running.take() else { return };
-        self.judge_merged_contents(id, &running.node);
+        self.judge_contents(id, &running.node);
         self.replicas[usize::from(id)].running = Some(running);
-    }
-
-    fn judge_merged_contents(&mut self, id: u16, node: &Node<u32>) {
-        for key in 0..self.keys {
-            let found = node.store().table().get(key_name(key).as_bytes(), 0);
-            let shows = found.map(|found| self.judge.writer(found.data).unwrap_or(u32::MAX));
-            self.judge_merged_read(id, key, shows);
-        }
-    }
-
-    /// A replica shows the latest of the writes that it has executed.
-    pub fn judge_merged_read(&mut self, id: u16, key: u16, shows: Option<u32>) {
-        let expected = self.merged.replicas[usize::from(id)].values[usize::from(key)];
-        let expected = expected.map(|(_, request)| request);
-        if shows == expected || self.broken.is_some() {
-            return;
-        }
-        let words = |write: Option<u32>| match write {
-            None => "nothing".to_owned(),
-            Some(u32::MAX) => "a value that nobody wrote".to_owned(),
-            Some(request) => self.in_words(request),
-        };
-        let (shows, expected) = (words(shows), words(expected));
-        self.violate(Kind::Contents, || {
-            format!(
-                "replica {id} shows {shows} where the latest that it has executed is {expected}"
-            )
-        });
     }
 
     /// What must hold when all has healed and come to rest.
@@ -238,7 +211,7 @@ impl World<'_> {
         for id in 0..self.replicas_count() {
             let Some(running) = self.replicas[usize::from(id)].running.take() else { continue };
             known.merge(&running.node.clock());
-            self.judge_merged_contents(id, &running.node);
+            self.judge_contents(id, &running.node);
             self.replicas[usize::from(id)].running = Some(running);
         }
         for key in 0..usize::from(self.keys) {
@@ -246,7 +219,7 @@ impl World<'_> {
             let latest = self.merged.replicas.iter().filter_map(shown).max();
             let lags = self.merged.replicas.iter().position(|executed| shown(executed) != latest);
             if let Some((id, (version, request))) = lags.zip(latest) {
-                let latest = self.in_words(request);
+                let latest = self.write_in_words(request);
                 self.violate(Kind::Diverged, || {
                     format!("replica {id} does not show {latest} (write {version}) in the end")
                 });
@@ -263,11 +236,11 @@ impl World<'_> {
             let is_known = asked.version.is_none_or(|ts| known.has(ts));
             let (outcome, is_write) = (asked.outcome, asked.write.is_some());
             if outcome == Some(Outcome::Ok) && !is_known {
-                let what = self.in_words(request);
+                let what = self.write_in_words(request);
                 self.violate(Kind::Lost, || format!("{what} was acknowledged and is lost"));
             }
             if outcome == Some(Outcome::Fail) && is_write && executed.contains(&request) {
-                let what = self.in_words(request);
+                let what = self.write_in_words(request);
                 self.violate(Kind::Refused, || format!("{what} was refused and is delivered"));
             }
         }

@@ -1,11 +1,9 @@
 //! Protocols that are wrong on purpose.
 //!
 //! A simulator that finds nothing proves something only if it would have found it. Each mutant breaks one rule:
-//! one of the protocol's ([`Rules`]) or one of its driver's (`Duties`); the simulator must find each within
+//! one of the protocol's (its `Rules`) or one of its driver's (`Duties`); the simulator must find each within
 //! a few thousand seeds.
 
-use crate::base::{LamportClock, ReplicaId, Timestamp};
-use crate::protocol::total_order::{Rules, build_with};
 use crate::protocol::{Protocol, Setup};
 
 /// What a driver owes to the protocol. The correct driver does all of it.
@@ -66,14 +64,6 @@ const EVENTUAL: &[&str] = &["eventual"];
 const ORDERED: &[&str] =
     if cfg!(feature = "raft") { &["sequential", "linearizable"] } else { SEQUENTIAL };
 
-const fn rule<R: Rules>(
-    name: &'static str,
-    breaks: &'static str,
-    modes: &'static [&'static str],
-) -> Mutant {
-    Mutant { name, breaks, modes, build: Some(build_with::<R>), duties: Duties::ALL }
-}
-
 const fn duty(
     name: &'static str,
     breaks: &'static str,
@@ -83,69 +73,33 @@ const fn duty(
     Mutant { name, breaks, modes, build: None, duties }
 }
 
-macro_rules! mutants_rules {
-    ($($name:ident { $($body:tt)* })*) => {$(
+/// Mutants that break a rule of a protocol's, a struct each, with what all of them have in common.
+macro_rules! broken_rules {
+    ($flag:ident = $value:literal; $($mutant:ident $name:ident ($called:literal, $breaks:literal, $modes:expr) {
+        $($body:tt)*
+    })*) => {$(
+        pub(super) const $mutant: Mutant = Mutant {
+            name: $called,
+            breaks: $breaks,
+            modes: $modes,
+            build: Some(build_with::<$name> as _),
+            duties: Duties::ALL,
+        };
         #[derive(Clone, Copy, Debug)]
         struct $name;
         impl Rules for $name {
-            const ASSERTED: bool = false;
+            const $flag: bool = $value;
             $($body)*
         }
     )*};
 }
 
-mutants_rules! {
-    OwnAckTwice {
-        fn is_complete(holders: u128, me: ReplicaId, replicas: u16) -> bool {
-            holders.count_ones() + (holders >> me.0 & 1) as u32 >= u32::from(replicas)
-        }
-    }
-    OneAckShort {
-        fn is_complete(holders: u128, _me: ReplicaId, replicas: u16) -> bool {
-            holders.count_ones() + 1 >= u32::from(replicas)
-        }
-    }
-    DeafClock {
-        fn observe(_clock: &mut LamportClock, _time: u64) {}
-    }
-    TiesByArrival {
-        fn tie(_ts: Timestamp, arrival: u32) -> u32 {
-            arrival
-        }
-    }
-    DeliversRepetitions {
-        fn is_delivered(_ts: Timestamp, _delivered: Timestamp) -> bool {
-            false
-        }
-    }
-    MissesMeanwhile {
-        fn keeps_meanwhile() -> bool {
-            false
-        }
-    }
-    StaleSnapshot {
-        fn needed(one: u64, other: u64) -> u64 {
-            one.min(other)
-        }
-    }
-    LiveTooSoon {
-        fn has_heard_enough(heard: usize, peers: usize) -> bool {
-            heard >= 1.min(peers)
-        }
-    }
-    SendsOnce {
-        fn resends() -> bool {
-            false
-        }
-    }
-}
-
 /// All mutants.
 pub const MUTANTS: &[Mutant] = &[
-    rule::<OwnAckTwice>("own-ack-twice", "counts its own acknowledgement twice", BOTH),
-    rule::<OneAckShort>("one-ack-short", "delivers when one acknowledgement is missing", BOTH),
-    rule::<DeafClock>("deaf-clock", "does not advance its clock on receipt", BOTH),
-    rule::<TiesByArrival>("ties-by-arrival", "orders equal times as they came in", BOTH),
+    total_order::OWN_ACK_TWICE,
+    total_order::ONE_ACK_SHORT,
+    total_order::DEAF_CLOCK,
+    total_order::TIES_BY_ARRIVAL,
     duty(
         "early-reply",
         "answers a write before it is delivered",
@@ -170,23 +124,23 @@ pub const MUTANTS: &[Mutant] = &[
         BOTH,
         Duties { reads_wait: false, ..Duties::ALL },
     ),
-    rule::<DeliversRepetitions>("delivers-twice", "delivers a retransmission again", BOTH),
+    total_order::DELIVERS_REPETITIONS,
     duty(
         "forgets-pending",
         "forgets after a restart what it had accepted",
         EVENTUAL,
         Duties { brings_back_pending: false, ..Duties::ALL },
     ),
-    rule::<MissesMeanwhile>("misses-meanwhile", "loses what comes while it fetches state", BOTH),
+    total_order::MISSES_MEANWHILE,
     duty(
         "non-fifo",
         "runs over links that let messages overtake each other",
         BOTH,
         Duties { fifo: false, ..Duties::ALL },
     ),
-    rule::<StaleSnapshot>("stale-snapshot", "is content with the state of a peer that lags", BOTH),
-    rule::<LiveTooSoon>("live-too-soon", "takes part before it has heard from all peers", BOTH),
-    rule::<SendsOnce>("sends-once", "does not send again what a broken link has lost", BOTH),
+    total_order::STALE_SNAPSHOT,
+    total_order::LIVE_TOO_SOON,
+    total_order::SENDS_ONCE,
     gossip::IGNORES_DEPENDENCY,
     gossip::OVERWRITES_CLOCK,
     gossip::LATEST_ARRIVAL,
@@ -227,7 +181,61 @@ pub const MUTANTS: &[Mutant] = &[
 #[cfg(feature = "raft")]
 const LINEARIZABLE: &[&str] = &["linearizable"];
 
-/// Those that break a rule of gossip's.
+/// Those that break a rule of total-order broadcast.
+mod total_order {
+    use super::{BOTH, Duties, Mutant};
+    use crate::base::{LamportClock, ReplicaId, Timestamp};
+    use crate::protocol::total_order::{Rules, build_with};
+
+    broken_rules! {
+        ASSERTED = false;
+        OWN_ACK_TWICE OwnAckTwice ("own-ack-twice", "counts its own acknowledgement twice", BOTH) {
+            fn is_complete(holders: u128, me: ReplicaId, replicas: u16) -> bool {
+                holders.count_ones() + (holders >> me.0 & 1) as u32 >= u32::from(replicas)
+            }
+        }
+        ONE_ACK_SHORT OneAckShort ("one-ack-short", "delivers when one acknowledgement is missing", BOTH) {
+            fn is_complete(holders: u128, _me: ReplicaId, replicas: u16) -> bool {
+                holders.count_ones() + 1 >= u32::from(replicas)
+            }
+        }
+        DEAF_CLOCK DeafClock ("deaf-clock", "does not advance its clock on receipt", BOTH) {
+            fn observe(_clock: &mut LamportClock, _time: u64) {}
+        }
+        TIES_BY_ARRIVAL TiesByArrival ("ties-by-arrival", "orders equal times as they came in", BOTH) {
+            fn tie(_ts: Timestamp, arrival: u32) -> u32 {
+                arrival
+            }
+        }
+        DELIVERS_REPETITIONS DeliversRepetitions ("delivers-twice", "delivers a retransmission again", BOTH) {
+            fn is_delivered(_ts: Timestamp, _delivered: Timestamp) -> bool {
+                false
+            }
+        }
+        MISSES_MEANWHILE MissesMeanwhile ("misses-meanwhile", "loses what comes while it fetches state", BOTH) {
+            fn keeps_meanwhile() -> bool {
+                false
+            }
+        }
+        STALE_SNAPSHOT StaleSnapshot ("stale-snapshot", "is content with the state of a peer that lags", BOTH) {
+            fn needed(one: u64, other: u64) -> u64 {
+                one.min(other)
+            }
+        }
+        LIVE_TOO_SOON LiveTooSoon ("live-too-soon", "takes part before it has heard from all peers", BOTH) {
+            fn has_heard_enough(heard: usize, peers: usize) -> bool {
+                heard >= 1.min(peers)
+            }
+        }
+        SENDS_ONCE SendsOnce ("sends-once", "does not send again what a broken link has lost", BOTH) {
+            fn resends() -> bool {
+                false
+            }
+        }
+    }
+}
+
+/// Those that break a rule of gossip's. All are causal, so that in either mode only the one rule is broken.
 mod gossip {
     use super::{Duties, Mutant};
     use crate::base::{Timestamp, VectorClock};
@@ -236,27 +244,8 @@ mod gossip {
     const MERGED: &[&str] = &["session", "causal"];
     const CAUSAL: &[&str] = &["causal"];
 
-    const fn rule<R: Rules>(
-        name: &'static str,
-        breaks: &'static str,
-        modes: &'static [&'static str],
-    ) -> Mutant {
-        Mutant { name, breaks, modes, build: Some(build_with::<R>), duties: Duties::ALL }
-    }
-
-    macro_rules! gossip_rules {
-        ($($mutant:ident $name:ident ($called:literal, $breaks:literal, $modes:ident) { $($body:tt)* })*) => {$(
-            pub(super) const $mutant: Mutant = rule::<$name>($called, $breaks, $modes);
-            #[derive(Clone, Copy, Debug)]
-            struct $name;
-            impl Rules for $name {
-                const CAUSAL: bool = true;
-                $($body)*
-            }
-        )*};
-    }
-
-    gossip_rules! {
+    broken_rules! {
+        CAUSAL = true;
         IGNORES_DEPENDENCY IgnoresDependency (
             "ignores-dependency", "executes a write before what it depends on", CAUSAL
         ) {
@@ -306,52 +295,30 @@ mod raft {
     use crate::base::ReplicaId;
     use crate::protocol::raft::{Rules, build_with};
 
-    const fn rule<R: Rules>(name: &'static str, breaks: &'static str) -> Mutant {
-        let build = Some(build_with::<R> as _);
-        Mutant { name, breaks, modes: LINEARIZABLE, build, duties: Duties::ALL }
-    }
-
-    macro_rules! raft_rules {
-        ($($mutant:ident $name:ident ($called:literal, $breaks:literal) { $($body:tt)* })*) => {$(
-            pub(super) const $mutant: Mutant = rule::<$name>($called, $breaks);
-            #[derive(Clone, Copy, Debug)]
-            struct $name;
-            impl Rules for $name {
-                const ASSERTED: bool = false;
-                $($body)*
-            }
-        )*};
-    }
-
-    raft_rules! {
-        FORGETS_VOTE ForgetsVote ("forgets-vote", "keeps its term on disk, and not its vote") {
+    broken_rules! {
+        ASSERTED = false;
+        FORGETS_VOTE ForgetsVote ("forgets-vote", "keeps its term on disk, and not its vote", LINEARIZABLE) {
             fn kept_vote(_vote: Option<ReplicaId>) -> Option<ReplicaId> {
                 None
             }
         }
-        COMMITS_BY_COUNTING CommitsByCounting (
-            "commits-by-counting",
-            "takes an entry of an earlier term as agreed upon because a majority holds it"
-        ) {
+        COMMITS_BY_COUNTING CommitsByCounting ("commits-by-counting", "takes an entry of an earlier term as agreed upon because a majority holds it", LINEARIZABLE) {
             const MESSAGE_BYTES: u64 = 0;
             fn counts_any_term() -> bool {
                 true
             }
         }
-        JOINS_TOO_SOON JoinsTooSoon ("joins-too-soon", "votes although it has lost its disk") {
+        JOINS_TOO_SOON JoinsTooSoon ("joins-too-soon", "votes although it has lost its disk", LINEARIZABLE) {
             fn joins_with_care() -> bool {
                 false
             }
         }
-        TAKES_TWICE TakesTwice ("takes-twice", "puts a write into the log again that a new link brings again") {
+        TAKES_TWICE TakesTwice ("takes-twice", "puts a write into the log again that a new link brings again", LINEARIZABLE) {
             fn takes_once() -> bool {
                 false
             }
         }
-        PROPOSES_TOO_SOON ProposesTooSoon (
-            "proposes-too-soon",
-            "proposes a write again before it knows what became of it in earlier terms"
-        ) {
+        PROPOSES_TOO_SOON ProposesTooSoon ("proposes-too-soon", "proposes a write again before it knows what became of it in earlier terms", LINEARIZABLE) {
             fn is_settled(_delivered_term: u64, _term: u64) -> bool {
                 true
             }

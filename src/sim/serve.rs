@@ -90,11 +90,7 @@ impl World<'_> {
         if waits {
             running.deferred.push((0, shown, request, answer));
         }
-        if self.mode.has_versions() {
-            self.judge_merged_read(id, key, source);
-        } else {
-            self.judge_read(id, key, source);
-        }
+        self.judge_read(id, key, source);
         if !waits {
             self.answer(request, answer);
         }

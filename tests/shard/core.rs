@@ -14,7 +14,8 @@ use consistency_lab::base::Timestamp;
 use consistency_lab::protocol::adjacent::{
     Config, Limits, Node, Served, Step, UpdateError, UpdateId,
 };
-use consistency_lab::wire::lines::adjacent::{self, Reply, Request};
+use consistency_lab::wire::lines;
+use consistency_lab::wire::lines::adjacent::{Reply, Request};
 use proptest::prelude::*;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -141,8 +142,8 @@ impl World {
     fn call(&mut self, from: usize, to: u16, caller: Caller, request: Request) {
         // Through the real encoder and decoder.
         let mut line = Vec::new();
-        adjacent::write(&mut line, &request);
-        let request = adjacent::parse::<Request>(&line[..line.len() - 1]).unwrap();
+        lines::write(&mut line, &request);
+        let request = lines::parse::<Request>(&line[..line.len() - 1]).unwrap();
         let is_hello = matches!(request, Request::Hello { .. });
         self.next += 1;
         let call = self.next;

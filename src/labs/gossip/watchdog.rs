@@ -15,7 +15,8 @@ use std::thread;
 use tempfile::TempDir;
 use thiserror::Error;
 
-use crate::wire::lines::watchdog::{MAX_LINE, Reply, Request, Start, parse, write};
+use crate::wire::lines::watchdog::{MAX_LINE, Reply, Request, Start};
+use crate::wire::lines::{parse, write};
 
 /// How much of a server's output is read until it must have said that it is ready.
 const MAX_GREETING: u64 = 64 * 1024;

@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::MasterError;
 use crate::client::{Connection, Options};
 use crate::labs::processes;
-use crate::wire::lines::watchdog::{MAX_LINE, Reply, Request, Start, parse, write};
+use crate::wire::lines::watchdog::{MAX_LINE, Reply, Request, Start};
+use crate::wire::lines::{parse, write};
 
 /// How long a server may take to start or to die.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::client::{ClientError, Connection, Options};
 use crate::protocol::adjacent::Calls;
-use crate::wire::lines::adjacent::{self, Reply, Request};
+use crate::wire::lines;
+use crate::wire::lines::adjacent::{Reply, Request};
 use crate::wire::lines::shard::MAX_BODY;
 
 /// How long a copy may take. A node that stands still costs the first update after it this much; then it is
@@ -84,7 +85,7 @@ impl Peer {
     fn send(&self, request: &Request, reuse: bool) -> Option<Sent> {
         if reuse {
             while let Some(mut connection) = self.take() {
-                adjacent::write(&mut connection.output, request);
+                lines::write(&mut connection.output, request);
                 if connection.set_timeout(timeout(request)).is_ok() && connection.send().is_ok() {
                     return Some(Sent { connection, reused: true });
                 }
@@ -92,7 +93,7 @@ impl Peer {
         }
         let options = Options { connect_timeout: COPY_TIMEOUT, timeout: timeout(request) };
         let mut connection = Connection::open(&self.address, &options).ok()?;
-        adjacent::write(&mut connection.output, request);
+        lines::write(&mut connection.output, request);
         connection.send().ok()?;
         Some(Sent { connection, reused: false })
     }
@@ -102,7 +103,7 @@ impl Peer {
         let Sent { mut connection, reused } = sent;
         match connection.line(MAX_REPLY) {
             Ok(place) => {
-                let reply = adjacent::parse(connection.bytes(place.start, place.end)).ok()?;
+                let reply = lines::parse(connection.bytes(place.start, place.end)).ok()?;
                 let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
                 if idle.len() < MOST_IDLE {
                     idle.push(connection);

@@ -20,7 +20,8 @@ use super::peers::Peers;
 use super::settings::{NodeAddress, Settings};
 use crate::protocol::adjacent::{Config, Limits, Node, Served, Step};
 use crate::runtime::line_server::{BoundPort, Bounds, Flow, LineServer, Refusal, Replies, Service};
-use crate::wire::lines::adjacent::{self, Reply, Request};
+use crate::wire::lines;
+use crate::wire::lines::adjacent::{Reply, Request};
 use crate::wire::lines::shard::{Kind, MAX_BODY, Message};
 
 /// Why a node cannot serve.
@@ -173,8 +174,8 @@ impl Service for Shared {
     fn line(&self, (): &mut (), line: &[u8], out: &mut Replies<'_>) -> io::Result<Flow> {
         match Message::parse(line) {
             Ok(message) => self.client(&message, &mut out.bytes),
-            Err(wrong) => match adjacent::parse::<Request>(line) {
-                Ok(request) => adjacent::write(&mut out.bytes, &self.neighbour(&request)),
+            Err(wrong) => match lines::parse::<Request>(line) {
+                Ok(request) => lines::write(&mut out.bytes, &self.neighbour(&request)),
                 Err(_) => {
                     let shape = r#"{"type":"READ","body":"12345"}"#;
                     let body = format!("ERROR: expected a message such as {shape}: {wrong}");

@@ -10,8 +10,23 @@ pub mod cluster;
 pub mod shard;
 pub mod watchdog;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
+
+/// Appends a message as one line.
+pub fn write(out: &mut Vec<u8>, message: &impl Serialize) {
+    // Writing into memory does not fail, and these are always JSON.
+    let _ = serde_json::to_writer(&mut *out, message);
+    out.push(b'\n');
+}
+
+/// Reads a line.
+///
+/// # Errors
+/// It is no JSON, or not of the expected shape.
+pub fn parse<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(line)
+}
 
 /// Appends a JSON string.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {

@@ -62,24 +62,10 @@ pub enum Reply {
     },
 }
 
-/// Appends a request's or a reply's line.
-pub fn write(out: &mut Vec<u8>, message: &impl Serialize) {
-    // Writing into memory does not fail, and these are always JSON.
-    let _ = serde_json::to_writer(&mut *out, message);
-    out.push(b'\n');
-}
-
-/// Reads a line.
-///
-/// # Errors
-/// It is no JSON, or not of the expected shape.
-pub fn parse<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, serde_json::Error> {
-    serde_json::from_slice(line)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::lines::{parse, write};
 
     #[test]
     fn lines_come_back_as_they_were_written() {
